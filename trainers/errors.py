@@ -1,6 +1,6 @@
 """The two errors that a user of the trainers can cause and put right.
 
-Both carry one line: the rule, the values that broke it and a way out. Anything else that is raised here is a bug of ours.
+Both carry one line: the rule, the values that broke it and a way out. Any other exception is a bug of ours.
 """
 
 
