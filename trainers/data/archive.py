@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainers.errors import DataError
+from ..errors import DataError
 
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER_BYTES = 60

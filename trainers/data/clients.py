@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainers.data.source import Source
-from trainers.errors import DataError
+from ..errors import DataError
+from .source import Source
 
 TIMEOUT_SECONDS = 900
 

@@ -8,9 +8,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from trainers.data.clients import download
-from trainers.data.source import Source, find_source
-from trainers.errors import DataError
+from ..errors import DataError
+from .clients import download
+from .source import Source, find_source
 
 _IMPORT_NAMES = {"scikit-learn": "sklearn"}
 _checked: set[tuple[Path, int, int]] = set()

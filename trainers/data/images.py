@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.archive import read_members
-from trainers.data.fetch import fetch
-from trainers.data.source import SOURCES
-from trainers.data.splits import assign_splits, check_split
-from trainers.errors import DataError
+from ..errors import DataError
+from .archive import read_members
+from .fetch import fetch
+from .source import SOURCES
+from .splits import assign_splits, check_split
 
 CLOTHES = (
     "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trainers.errors import DataError
+from ..errors import DataError
 
 Registry = Literal["pypi", "npm", "debian", "bundled"]
 
