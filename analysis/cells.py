@@ -36,8 +36,8 @@ _REQUIRED = ("sweep", "batch_size", "learning_rate", "seed", "status")
 def tabulate_cells(trials: pd.DataFrame, *, outcome: Outcome) -> pd.DataFrame:
     """Average the trials of each cell over seeds.
 
-    Failed trials are left out. A cell of which any seed diverged is ``diverged``: it bounds the optimum from above. A
-    cell of which any seed missed the target is ``right_censored`` for ``steps_to_target``: its outcome is a lower bound.
+    Failed trials are left out. A cell of which any seed diverged is ``diverged``: it bounds the optimum from above. One
+    of which any seed missed the target is ``right_censored`` for ``steps_to_target``: its outcome is a lower bound.
 
     Args:
         trials: the columns sweep, batch_size, learning_rate, seed, status, and steps_to_target with steps, or value

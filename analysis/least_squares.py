@@ -1,7 +1,7 @@
 """Many small nonlinear least-squares problems at once: bounded Levenberg-Marquardt, vectorised over problems.
 
-A bootstrap fits the same law hundreds of times. The problems are tiny (up to three parameters), so the cost of a loop in
-Python would be all overhead; here each step is done for every problem together.
+A bootstrap fits the same law hundreds of times. The problems are tiny (up to three parameters), so a loop over them
+would be all overhead; here each step is done for every problem together.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from scipy.special import log_ndtr
 
 from .law import Array
 
-Residuals = Callable[[Array], Array]
-"""Coordinates, shape (problems, k) -> residuals, shape (problems, n)."""
+Residuals = Callable[[Array, np.ndarray], Array]
+"""Coordinates, shape (m, k), of the problems with these indices, shape (m,) -> residuals, shape (m, n)."""
 
 
 def minimise(
@@ -24,41 +24,43 @@ def minimise(
     lower: Array,
     upper: Array,
     iterations: int = 80,
-    tolerance: float = 1e-13,
+    tolerance: float = 1e-12,
 ) -> tuple[Array, Array]:
     """Minimise half the sum of squared residuals of every problem inside a box.
 
     Args:
-        residuals: function of all the problems' coordinates.
+        residuals: function of the coordinates of some of the problems.
         start: shape (problems, k); clipped into the box.
         lower: shape (k,), may hold -inf.
         upper: shape (k,), may hold inf.
         iterations: steps at most.
-        tolerance: a problem stops when its step is shorter than this or its cost is below its square.
+        tolerance: a problem is done when a step is shorter than this, or gains less than this share of its cost.
 
     Returns:
         Coordinates, shape (problems, k), and cost, shape (problems,): nan or inf where the start had no finite cost.
     """
     point = np.clip(np.asarray(start, dtype=float), lower, upper)
-    current = residuals(point)
+    current = residuals(point, np.arange(len(point)))
     cost = _half_square(current)
     damping = np.full(len(point), 1e-3)
-    active = np.isfinite(cost)
+    open_ = np.flatnonzero(np.isfinite(cost) & (cost > 0))
     for _ in range(iterations):
-        if not active.any():
+        if not len(open_):
             break
-        jacobian = _jacobian(residuals, point)
-        step = _step(jacobian, current, point, damping, lower, upper)
-        proposal = np.where(active[:, None], np.clip(point + step, lower, upper), point)
-        proposed = residuals(proposal)
+        here = point[open_]
+        jacobian = _jacobian(residuals, here, open_)
+        step = _step(jacobian, current[open_], here, damping[open_], lower, upper)
+        proposal = np.clip(here + step, lower, upper)
+        proposed = residuals(proposal, open_)
         proposed_cost = _half_square(proposed)
-        better = active & (proposed_cost < cost)
-        moved = np.max(np.abs(proposal - point), axis=1)
-        point = np.where(better[:, None], proposal, point)
-        current = np.where(better[:, None], proposed, current)
-        cost = np.where(better, proposed_cost, cost)
-        damping = np.clip(np.where(better, damping / 8.0, damping * 5.0), 1e-14, 1e12)
-        active &= (moved > tolerance) & (cost > tolerance**2) & (damping < 1e11)
+        gain = cost[open_] - proposed_cost
+        better = gain > 0
+        moved = np.max(np.abs(proposal - here), axis=1)
+        done = (moved < tolerance) | (better & (gain < tolerance * cost[open_])) | (damping[open_] > 1e8)
+        taken = open_[better]
+        point[taken], current[taken], cost[taken] = proposal[better], proposed[better], proposed_cost[better]
+        damping[open_] *= np.where(better, 0.125, 8.0)
+        open_ = open_[~done]
     return point, cost
 
 
@@ -70,15 +72,17 @@ def bounded_residual(difference: Array, side: Array) -> Array:
         side: 0 for a measured value; -1 where the truth is at most the observation; +1 where it is at least that (the
             Tobit likelihood: the probability of the half line).
     """
-    tail = np.where(side > 0, difference, -difference)
-    return np.where(side == 0, difference, np.sqrt(-2.0 * log_ndtr(np.where(side == 0, 0.0, tail))))
+    if not np.any(side):
+        return difference
+    tail = np.where(side == 0, 0.0, np.where(side > 0, difference, -difference))
+    return np.where(side == 0, difference, np.sqrt(-2.0 * log_ndtr(tail)))
 
 
 def _half_square(values: Array) -> Array:
     return 0.5 * np.sum(values * values, axis=-1)
 
 
-def _jacobian(residuals: Residuals, point: Array) -> Array:
+def _jacobian(residuals: Residuals, point: Array, problems: np.ndarray) -> Array:
     """Central differences, shape (problems, n, k)."""
     parts = []
     for i in range(point.shape[1]):
@@ -86,7 +90,7 @@ def _jacobian(residuals: Residuals, point: Array) -> Array:
         ahead, behind = point.copy(), point.copy()
         ahead[:, i] += width
         behind[:, i] -= width
-        parts.append((residuals(ahead) - residuals(behind)) / (2.0 * width[:, None]))
+        parts.append((residuals(ahead, problems) - residuals(behind, problems)) / (2.0 * width[:, None]))
     return np.stack(parts, axis=-1)
 
 

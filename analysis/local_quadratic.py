@@ -55,7 +55,7 @@ def find_vertices(
     vertex, lowest, convex = _parabola(x, scores, inside, x[best])
     position = np.where(convex, vertex, x[best])
     score = np.where(convex, lowest, scores[rows, best])
-    side = np.zeros(draws, dtype=np.int8)
+    side = np.zeros(draws)
 
     inner_low, inner_high = x[min(1, m - 1)], x[max(m - 2, 0)]
     at_low = ((best == 0) & ~(convex & (position >= inner_low) & (m > 2))) | (position < x[0])
