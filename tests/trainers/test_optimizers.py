@@ -192,8 +192,8 @@ def test_muon_leaves_tied_embeddings_to_adamw_and_refuses_a_model_without_hidden
     groups = build_optimizer("muon", {}, model, learning_rate=RATE, batch_size=1).param_groups
     hidden = [p for group in groups if group["use_muon"] for p in group["params"]]
     assert [id(p) for p in hidden] == [id(model.tall.weight)]
+    settings = {"adamw_modules": ["tall", "head"]}
     with pytest.raises(SettingsError, match="change adamw_modules or use adamw"):
-        settings = {"adamw_modules": ["tall", "head"]}
         build_optimizer("muon", settings, model, learning_rate=RATE, batch_size=1)
 
 
