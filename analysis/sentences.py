@@ -1,0 +1,103 @@
+"""The answer in plain words, made of the tables' numbers only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .compare import UNDETERMINED
+
+if TYPE_CHECKING:
+    from .study_analysis import Analysis
+
+_OUTCOME_TEXT = {
+    "steps_to_target": "fewest steps to the target",
+    "value_at_budget": "best metric at the budget",
+}
+
+
+def sweep_sentences(analysis: Analysis, sweep: str) -> list[str]:
+    """Return the sentences about one sweep: verdict, rates, optima that are only bounds, trade-off.
+
+    Args:
+        analysis: of this sweep alone.
+        sweep: its name.
+    """
+    outcome = _OUTCOME_TEXT[analysis.outcomes[sweep]]
+    lines = []
+    for row in analysis.verdicts.itertuples():
+        said = "the law is undetermined" if row.verdict == UNDETERMINED else f"the best rate follows {row.verdict}"
+        lines.append(f"{sweep} ({outcome}): {said}. {row.reason}")
+        if row.verdict != UNDETERMINED:
+            lines.append(_rates_by_law(analysis, sweep, row.verdict))
+        if row.suggested_trials:
+            lines.append(f"{sweep}: what would tell more: {row.suggested_trials}.")
+    lines.append(_optima_line(analysis.optima, sweep, outcome))
+    lines += _tradeoff_lines(analysis, sweep)
+    return [line for line in lines if line]
+
+
+def _rates_by_law(analysis: Analysis, sweep: str, law: str) -> str:
+    band = analysis.bands[analysis.bands["law"] == law]
+    tested = analysis.optima["batch_size"].to_numpy(dtype=float)
+    ln_batch, ln_rate = np.log(band["batch_size"].to_numpy(float)), np.log(band["learning_rate"].to_numpy(float))
+    at = np.interp(np.log(tested), ln_batch, ln_rate)
+    pairs = ", ".join(f"{b:.0f}: {r:.3g}" for b, r in zip(tested, np.exp(at), strict=True))
+    last = np.log(tested.max())
+    first = np.log(tested.min())
+    grow = [
+        np.exp(np.interp(x + np.log(2), ln_batch, ln_rate) - np.interp(x, ln_batch, ln_rate)) for x in (first, last)
+    ]
+    return (
+        f"{sweep}: rates by {law} at batch size {pairs}. Doubling the batch multiplies the rate by {grow[0]:.2f} from "
+        f"{tested.min():.0f} and by {grow[1]:.2f} from {tested.max():.0f} (the latter lies outside the tested range)."
+    )
+
+
+def _optima_line(optima: pd.DataFrame, sweep: str, outcome: str) -> str:
+    inside = optima[optima["status"] == "interior"]
+    pairs = ", ".join(
+        f"{r.batch_size:.0f}: {r.learning_rate:.3g} [{_end(r.low)}, {_end(r.high)}]" for r in inside.itertuples()
+    )
+    text = f"{sweep}: measured best rates ({outcome}) {pairs}" if pairs else f"{sweep}: no best rate was measured"
+    edges = [
+        f"{word} {r.learning_rate:.3g} at batch size {r.batch_size:.0f}"
+        for status, word in (("edge_low", "at or below"), ("edge_high", "at or above"))
+        for r in optima[optima["status"] == status].itertuples()
+    ]
+    lost = [f"{b:.0f}" for b in optima.loc[optima["status"] == "unresolved", "batch_size"]]
+    if not edges and not lost:
+        return f"{text}; all {len(optima)} optima lie inside the tested rates."
+    parts = [f"the optimum lies {', '.join(edges)}"] if edges else []
+    parts += [f"not resolved at batch size {', '.join(lost)}"] if lost else []
+    return f"{text}; {'; '.join(parts)}."
+
+
+def _tradeoff_lines(analysis: Analysis, sweep: str) -> list[str]:
+    lines = []
+    for row in analysis.tradeoff.itertuples():
+        if row.status == "failed":
+            reached = int((analysis.steps["status"] == "measured").sum())
+            lines.append(
+                f"{sweep}: no trade-off between steps and examples: {reached} batch sizes have measured fewest steps "
+                "to the target, three are needed."
+            )
+            continue
+        lines.append(
+            f"{sweep} (steps to the target): "
+            f"S_min {_estimate(row.s_min, row.s_min_low, row.s_min_high)} steps, "
+            f"E_min {_estimate(row.e_min, row.e_min_low, row.e_min_high)} examples, "
+            f"B_crit {_estimate(row.b_crit, row.b_crit_low, row.b_crit_high)} examples per step. {row.definition}."
+        )
+    return lines
+
+
+def _estimate(value: float, low: float, high: float) -> str:
+    shown = "unknown" if np.isnan(value) else f"{value:.3g}"
+    return f"{shown} [{_end(low)}, {_end(high)}]"
+
+
+def _end(value: float) -> str:
+    return "unknown" if np.isnan(value) else f"{value:.3g}"
