@@ -1,1 +1,91 @@
-"""trainers/workloads."""
+"""The workloads that come with the platform, and the way to a user's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from ..errors import SettingsError
+from ..reading import read_settings
+from ..workload import Workload
+
+WORKLOADS: dict[str, str] = {
+    "quadratic": "trainers.workloads.quadratic:Quadratic",
+    "bert-mlm": "trainers.workloads.bert_mlm:BertMaskedLM",
+    "simsiam": "trainers.workloads.simsiam:SimSiam",
+}
+"""Name to ``module:Class``. Modules are imported on use: torch and transformers take seconds."""
+
+ENTRY_POINTS = "batchlaw.workloads"
+"""Packages announce workloads of their own under this entry-point group."""
+
+
+def load_workload(name: str, settings: Mapping[str, Any]) -> Workload:
+    """Build a workload from its name and plain settings.
+
+    Args:
+        name: a registered name, an entry point's name, or ``path/to/file.py:ClassName``.
+        settings: values for the class's ``Settings``; data are not loaded yet.
+
+    Raises:
+        SettingsError: unknown name, unreadable file, or wrong settings.
+    """
+    workload_class = find_workload(name)
+    return workload_class(read_settings(workload_class.Settings, settings, where="workload_settings"))  # type: ignore[call-arg]
+
+
+def find_workload(name: str) -> type[Workload]:
+    """Return the workload class called ``name`` (as in ``load_workload``) without building it."""
+    if ".py:" in name:
+        return _from_file(name)
+    if name in WORKLOADS:
+        module, _, attribute = WORKLOADS[name].partition(":")
+        return _checked(getattr(importlib.import_module(module), attribute), name)
+    found = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name in found:
+        return _checked(found[name].load(), name)
+    known = sorted([*WORKLOADS, *found])
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise SettingsError(
+        f"workload {name!r} is unknown; {hint}known: {', '.join(known)}, or a file of yours as path/to/file.py:ClassName"
+    )
+
+
+def _from_file(name: str) -> type[Workload]:
+    path, _, attribute = name.rpartition(":")
+    if not os.path.isfile(path):
+        raise SettingsError(f"workload {name!r}: there is no file {path!r} (seen from {os.getcwd()})")
+    module = _import_file(path)
+    if not hasattr(module, attribute):
+        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Workload) and v is not Workload]
+        raise SettingsError(f"workload {name!r}: the file defines no {attribute}; its workloads: {', '.join(classes) or 'none'}")
+    return _checked(getattr(module, attribute), name)
+
+
+def _import_file(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"batchlaw_user_{abs(hash(os.path.abspath(path)))}", path)
+    if spec is None or spec.loader is None:
+        raise SettingsError(f"workload file {path!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SettingsError(f"workload file {path!r} does not import: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _checked(found: Any, name: str) -> type[Workload]:
+    if not (inspect.isclass(found) and issubclass(found, Workload)):
+        raise SettingsError(f"workload {name!r} must be a class derived from trainers.workload.Workload, but got {found!r}")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise SettingsError(f"workload {name!r} must implement {missing}")
+    return found

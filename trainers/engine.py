@@ -1,0 +1,187 @@
+"""One optimiser step of exactly B examples, whatever the hardware: DeepSpeed behind a small door.
+
+The engine receives the final learning rate at every step and never rescales it. It owns the split of a
+batch into micro-batches: DeepSpeed runs with ``managed_gradient_accumulation`` off, so the split may change
+between steps (out of memory) while B stays.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from .batching import BatchPlan, map_tensors, micro_batches
+from .errors import SettingsError
+from .optimizers import build_optimizer
+from .settings import TrainSettings
+from .workload import Batch, LossModule, Workload
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Engine(Protocol):
+    """What the training loop needs: a DeepSpeed engine, or the bare loop it is compared with."""
+
+    plan: BatchPlan
+    model: nn.Module
+
+    def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
+        """Take one optimiser step on the global ``batch`` at ``rate_factor`` times the peak rate.
+
+        Returns:
+            The batch's mean loss before the step, a detached float32 scalar on the engine's device,
+            equal on all workers.
+        """
+
+
+class DeepSpeedEngine:
+    """DeepSpeed with any of our optimisers, ZeRO stage and arithmetic; CPU (gloo) or CUDA (NCCL)."""
+
+    def __init__(self, workload: Workload, settings: TrainSettings) -> None:
+        """Build model, optimiser and DeepSpeed engine for one run.
+
+        Raises:
+            SettingsError: the batch can't be split over the workers that are present.
+        """
+        deepspeed = _deepspeed()
+        self.rank, self.world_size = _join_workers(deepspeed)
+        if self.world_size != settings.engine.workers:
+            raise SettingsError(
+                f"engine.workers must be the number of processes that train together, but got "
+                f"{settings.engine.workers} with {self.world_size} running"
+            )
+        self.plan = settings.plan(world_size=self.world_size)
+        self._divisible = workload.examples_are_independent
+        self.device = torch.device(deepspeed.accelerator.get_accelerator().current_device_name())
+        self.dtype = _DTYPES[settings.engine.dtype]
+        module = LossModule(workload, workload.build_model(seed=settings.seed)).to(self.device)
+        optimizer = build_optimizer(
+            settings.optimizer,
+            settings.optimizer_settings,
+            module,
+            learning_rate=settings.learning_rate,
+            batch_size=settings.batch_size,
+        )
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=_configuration(settings, self.plan), dist_init_required=False
+        )
+        self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
+        # With one worker there is nothing to reduce; DeepSpeed would still copy every gradient twice.
+        if self.world_size == 1 and settings.engine.zero_stage == 0:
+            self._engine.enable_backward_allreduce = False
+
+    @property
+    def model(self) -> nn.Module:
+        """The workload's model, to evaluate and probe."""
+        return self._engine.module.model
+
+    def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
+        """Take one optimiser step; on out-of-memory halve the micro-batch and repeat it, B unchanged."""
+        for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak * rate_factor
+        while True:
+            try:
+                loss = self._accumulate(batch)
+            except torch.OutOfMemoryError:
+                # The failed attempt's gradients and activations must be gone before the next one.
+                self._engine.zero_grad()
+                torch.cuda.empty_cache()
+                self._shrink()
+                continue
+            self._engine.step()
+            return loss
+
+    def _accumulate(self, batch: Batch) -> torch.Tensor:
+        total = torch.zeros((), device=self.device)
+        share = 1.0 / self.plan.accumulation_steps
+        for piece in micro_batches(batch, self.plan, rank=self.rank):
+            loss = self._engine(self._placed(piece))
+            self._engine.backward(loss * share if share != 1.0 else loss, scale_wrt_gas=False)
+            total += loss.detach().float() * share
+        if self.world_size > 1:
+            torch.distributed.all_reduce(total)
+            total /= self.world_size
+        return total
+
+    def _placed(self, batch: Batch) -> Batch:
+        if self.device.type == "cpu" and self.dtype is torch.float32:
+            return batch
+        return map_tensors(
+            lambda t: t.to(self.device, self.dtype if t.is_floating_point() else None, non_blocking=True), batch
+        )
+
+    def _shrink(self) -> None:
+        if not self._divisible:
+            raise SettingsError(
+                f"a micro-batch of {self.plan.micro_batch_size} examples does not fit into the device's memory, and "
+                "this workload's loss couples the examples of a micro-batch; set engine.micro_batch_size (it becomes "
+                "part of the problem), use bfloat16 or more workers"
+            )
+        if self.world_size > 1:
+            # The others wait in a collective with the old split: only a restart of all workers is safe.
+            raise SettingsError(
+                f"a micro-batch of {self.plan.micro_batch_size} examples does not fit into the memory of worker "
+                f"{self.rank}; set engine.micro_batch_size to {self.plan.halved().micro_batch_size}"
+            )
+        self.plan = self.plan.halved()
+
+
+def hardware_name() -> str:
+    """Return the accelerator's name, or the processor's."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _configuration(settings: TrainSettings, plan: BatchPlan) -> dict[str, Any]:
+    return {
+        "train_batch_size": plan.batch_size,
+        "train_micro_batch_size_per_gpu": plan.device_share,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {"stage": settings.engine.zero_stage},
+        "bf16": {"enabled": settings.engine.dtype == "bfloat16"},
+        "steps_per_print": None,
+    }
+
+
+def _deepspeed() -> Any:
+    """Import DeepSpeed, late and quiet: it probes the machine on import, and only workers need it."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("DS_SKIP_CUDA_CHECK", "1")
+    import logging
+
+    import deepspeed
+    import deepspeed.ops
+
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    # On CPU the first init_distributed would compile a shared-memory kernel for most of a minute.
+    # gloo does the same sums; one worker needs none.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def _join_workers(deepspeed: Any) -> tuple[int, int]:
+    """Join the process group that the launcher announced (RANK, WORLD_SIZE), or form one of one process."""
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it even with one process
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            torch.distributed.init_process_group(backend)
+        else:
+            # A store in memory in place of a TCP port: nothing to collide with, nothing listening.
+            store = torch.distributed.HashStore()
+            torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
+    if not deepspeed.comm.is_initialized():
+        deepspeed.init_distributed(torch.distributed.get_backend(), auto_mpi_discovery=False, verbose=False)
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -1,0 +1,53 @@
+"""Settings as frozen pydantic models, and one way to read them from plain JSON values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import SettingsError
+
+
+class Settings(BaseModel):
+    """Base of every group of settings: frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(cls: type[S], values: Mapping[str, Any], *, where: str) -> S:
+    """Build ``cls`` from ``values``.
+
+    Args:
+        cls: the settings to build.
+        values: plain JSON values.
+        where: the name a user knows this group by, such as ``schedule``; it starts the message.
+
+    Raises:
+        SettingsError: naming the first wrong key, its value and what is allowed.
+    """
+    try:
+        return cls.model_validate(dict(values))
+    except ValidationError as error:
+        raise SettingsError(describe(error, cls, where=where)) from None
+
+
+def describe(error: ValidationError, cls: type[BaseModel], *, where: str) -> str:
+    """Return one line for the first problem in ``error``: place, rule, value, and the way out."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join([where, *(str(part) for part in first["loc"])])
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        known = sorted(cls.model_fields)
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{place} is not a setting; {hint}allowed: {', '.join(known) or 'none'}"
+    if first["type"] == "missing":
+        return f"{place} is required"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}, but got {first['input']!r}"

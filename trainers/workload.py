@@ -1,0 +1,97 @@
+"""A workload: a problem and its target, with nothing about optimisation in it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from .reading import Settings
+
+Batch = torch.Tensor | tuple[Any, ...] | dict[str, Any]
+"""Tensors whose first dimension counts examples, alone or nested in tuples and dictionaries."""
+
+
+class Target(Settings):
+    """What a run tries to reach. ``value=None`` means no target: only the metric at the budget counts."""
+
+    metric: str
+    mode: Literal["min", "max"]
+    value: float | None = None
+
+    def met_by(self, value: float) -> bool:
+        """Return whether ``value`` is at the target or beyond it."""
+        if self.value is None:
+            return False
+        return value <= self.value if self.mode == "min" else value >= self.value
+
+
+class Workload(abc.ABC):
+    """A model, its data, its loss and the metric that says how far training has come.
+
+    A subclass is final: it implements the abstract methods and overrides nothing else. Its constructor
+    takes the ``settings`` object alone and must be cheap; data are loaded on first use. Adding one needs
+    its file and a line in ``trainers/workloads/__init__.py``; a user's own is named as
+    ``path/to/file.py:ClassName``.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """One line for ``batchlaw workloads``."""
+    Settings: ClassVar[type[Settings]]
+    """The settings the constructor takes."""
+    metrics: ClassVar[tuple[str, ...]]
+    """The names that ``evaluate`` reports."""
+    example_unit: ClassVar[str] = "examples"
+    examples_are_independent: ClassVar[bool] = True
+    """False where the loss couples the examples of a batch (BatchNorm, contrastive losses): then the
+    micro-batch is part of the problem and is never changed silently."""
+
+    settings: Any
+    target: Target
+    """The default target; a study may set another."""
+    loss_limit: float = float("inf")
+    """A training loss above this is divergence."""
+
+    @abc.abstractmethod
+    def build_model(self, *, seed: int) -> nn.Module:
+        """Return a freshly initialised model; the same seed gives the same weights."""
+
+    @abc.abstractmethod
+    def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield global batches of exactly ``batch_size`` examples, for ever.
+
+        The stream of examples depends on the seed alone: every batch size cuts the same stream.
+        """
+
+    @abc.abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Return the scalar mean over the examples of ``batch``."""
+
+    @abc.abstractmethod
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return ``metrics`` on held-out data. The model is in evaluation mode, without gradients.
+
+        The result depends on the model alone: same weights, same numbers.
+        """
+
+    def baselines(self) -> dict[str, float]:
+        """Return what trivial methods reach on the target's metric, by name; empty where none is meaningful."""
+        return {}
+
+
+class LossModule(nn.Module):
+    """Model and loss as one module, the form in which an engine runs them."""
+
+    def __init__(self, workload: Workload, model: nn.Module) -> None:
+        """Wrap ``model``; ``workload`` supplies the loss."""
+        super().__init__()
+        self.model = model
+        self._workload = workload
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Return the mean loss over the examples of ``batch``."""
+        return self._workload.loss(self.model, batch)

@@ -1,0 +1,75 @@
+"""Image encoders that end in one vector an image."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import SettingsError
+
+
+def build_encoder(name: str, *, channels: int, width: int) -> nn.Module:
+    """Return an encoder with the attribute ``output_size``.
+
+    Args:
+        name: ``conv`` (three strided convolutions of width, 2·width and 4·width channels), ``resnet`` (four stages of
+            transformers' ResNet, the last 8·width wide), or a hub model whose ResNet configuration is used with
+            fresh weights.
+        channels: of the input images.
+        width: of the first layer.
+
+    Raises:
+        SettingsError: the hub knows no ResNet configuration of this name.
+    """
+    if name == "conv":
+        return _Conv(channels, width)
+    return _ResNet(name, channels, width)
+
+
+class _Conv(nn.Module):
+    """Convolution, BatchNorm, ReLU three times, halving the picture, then the mean over its places."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        widths = [channels, width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+            stride = 1 if number == 0 else 2
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.output_size = widths[-1]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images).mean(dim=(2, 3))
+
+
+class _ResNet(nn.Module):
+    def __init__(self, name: str, channels: int, width: int) -> None:
+        super().__init__()
+        from transformers import ResNetConfig, ResNetModel
+
+        if name == "resnet":
+            configuration = ResNetConfig(
+                num_channels=channels,
+                embedding_size=width,
+                hidden_sizes=[width, 2 * width, 4 * width, 8 * width],
+                depths=[2, 2, 2, 2],
+                layer_type="basic",
+            )
+        else:
+            try:
+                configuration = ResNetConfig.from_pretrained(name, num_channels=channels)
+            except (OSError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise SettingsError(
+                    f"encoder must be conv, resnet or a ResNet on the hub, but got {name!r} ({reason})"
+                ) from error
+        self.model = ResNetModel(configuration)
+        self.output_size = configuration.hidden_sizes[-1]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model(images).pooler_output.flatten(1)

@@ -1,0 +1,201 @@
+"""SimSiam: siamese representation learning without negatives (Chen and He 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+
+from ..batching import chunks, example_order, rebatch
+from ..data.pictures import Pictures, load_pictures
+from ..reading import Settings
+from ..seeding import mix, seeded
+from ..workload import Batch, Target, Workload
+from .encoders import build_encoder
+
+_AUGMENTATION_BLOCK = 512
+_EVALUATION_BLOCK = 1024
+_LABEL_DRAWS = 50
+
+
+class SimSiamSettings(Settings):
+    """Data, encoder and heads.
+
+    ``dataset`` is ``digits``, ``fashion-mnist`` or a hub data set; ``encoder`` is ``conv`` (three convolutions of
+    ``width``, 2·width, 4·width channels) or ``resnet`` (transformers' ResNet at ``resnet_layers`` and ``width``), or a hub
+    model's name whose configuration is loaded and freshly initialised. ``stop_gradient=False`` is the ablation that
+    collapses.
+    """
+
+    dataset: str = "digits"
+    image_field: str = "image"
+    label_field: str = "label"
+    encoder: str = "conv"
+    width: int = Field(default=16, gt=0)
+    projection_size: int = Field(default=64, gt=0)
+    predictor_size: int = Field(default=32, gt=0)
+    projector_layers: int = Field(default=2, ge=1, le=4)
+    stop_gradient: bool = True
+    crop_scale_low: float = Field(default=0.5, gt=0, le=1)
+    rotation_degrees: float = Field(default=10.0, ge=0)
+    brightness: float = Field(default=0.4, ge=0)
+    labels_per_class: int = Field(default=10, gt=0)
+    neighbours: int = Field(default=1, gt=0)
+    target_accuracy: float | None = Field(default=None, gt=0, le=1)
+
+
+class SimSiam(Workload):
+    """Two augmented views of an image; each one's prediction must match the other's projection.
+
+    The projector and predictor hold BatchNorm layers, so the examples of a micro-batch are coupled and the
+    micro-batch is part of the problem. The outcome is the accuracy of a k-nearest-neighbour vote on the
+    encoder's output with a few labels a class, averaged over draws of the labelled images.
+    """
+
+    name = "simsiam"
+    summary = "self-supervised image representations, judged by k-NN with few labels"
+    Settings = SimSiamSettings
+    metrics = ("knn_accuracy", "embedding_spread")
+    example_unit = "images"
+    examples_are_independent = False
+
+    def __init__(self, settings: SimSiamSettings) -> None:
+        """Keep the settings; images are read on first use."""
+        self.settings = settings
+        self.target = Target(metric="knn_accuracy", mode="max", value=settings.target_accuracy)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """Training and test images in [0, 1], channels first, with labels."""
+        s = self.settings
+        return load_pictures(s.dataset, image_field=s.image_field, label_field=s.label_field)
+
+    def build_model(self, *, seed: int) -> nn.Module:
+        """Return encoder, projector and predictor, freshly initialised."""
+        s = self.settings
+        with seeded(seed, 6):
+            return _Siamese(
+                build_encoder(s.encoder, channels=self.pictures.train.shape[1], width=s.width),
+                projection_size=s.projection_size,
+                predictor_size=s.predictor_size,
+                projector_layers=s.projector_layers,
+            )
+
+    def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield two augmented views, each of shape (B, channels, height, width)."""
+        return rebatch(self._blocks(seed), batch_size)
+
+    def _blocks(self, seed: int) -> Iterator[Batch]:
+        augment = self._augmentation
+        train = self.pictures.train
+        orders = example_order(len(train), seed=mix(seed, 7))
+        for number, rows in enumerate(chunks(orders, min(_AUGMENTATION_BLOCK, len(train)))):
+            images = train[torch.from_numpy(rows)]
+            with seeded(seed, 8, number), torch.no_grad():  # kornia draws from the global generator
+                views = augment(images), augment(images)
+            yield views
+
+    @cached_property
+    def _augmentation(self) -> nn.Module:
+        import kornia.augmentation as ka
+
+        s = self.settings
+        size = tuple(self.pictures.train.shape[-2:])
+        return ka.AugmentationSequential(
+            ka.RandomResizedCrop(size, scale=(s.crop_scale_low, 1.0), ratio=(0.8, 1.25)),
+            ka.RandomRotation(s.rotation_degrees, p=1.0 if s.rotation_degrees else 0.0),
+            ka.RandomBrightness((1.0 - min(s.brightness, 1.0), 1.0 + s.brightness), p=1.0 if s.brightness else 0.0),
+        )
+
+    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Return the symmetrised negative cosine similarity, in [−1, 1] (SimSiam, equation 2 and 4)."""
+        first, second = batch  # type: ignore[misc]
+        # BatchNorm sees each view by itself, as in the paper.
+        z1, z2 = model.project(first), model.project(second)
+        p1, p2 = model.predictor(z1), model.predictor(z2)
+        if self.settings.stop_gradient:
+            z1, z2 = z1.detach(), z2.detach()
+        return -0.5 * (functional.cosine_similarity(p1, z2).mean() + functional.cosine_similarity(p2, z1).mean())
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return the k-NN accuracy of the encoder's output and the spread of its normalised embeddings.
+
+        The spread is the mean over dimensions of the std over images, times √d: 1 for embeddings spread over
+        the sphere, 0 when all images map to one point (collapse).
+        """
+        train, test = (self._embed(model.encoder, images) for images in (self.pictures.train, self.pictures.test))
+        z = functional.normalize(self._embed(model.project, self.pictures.test), dim=1)
+        spread = z.std(dim=0).mean() * z.shape[1] ** 0.5
+        return {"knn_accuracy": self._knn_accuracy(train, test), "embedding_spread": float(spread)}
+
+    def _embed(self, function: Any, images: torch.Tensor) -> torch.Tensor:
+        parameter = next((function if isinstance(function, nn.Module) else function.__self__).parameters())
+        pieces = [
+            function(images[first : first + _EVALUATION_BLOCK].to(parameter)).flatten(1).float().cpu()
+            for first in range(0, len(images), _EVALUATION_BLOCK)
+        ]
+        return torch.cat(pieces)
+
+    def _knn_accuracy(self, train: torch.Tensor, test: torch.Tensor) -> float:
+        """Average, over fixed draws of labelled images, the accuracy of a vote among the nearest by cosine."""
+        similarity = functional.normalize(test, dim=1) @ functional.normalize(train, dim=1).T
+        correct = 0.0
+        for rows in self._labelled:
+            nearest = similarity[:, rows].topk(self.settings.neighbours, dim=1).indices
+            votes = functional.one_hot(self.pictures.train_labels[rows][nearest], self.pictures.classes).sum(dim=1)
+            correct += float((votes.argmax(dim=1) == self.pictures.test_labels).float().mean())
+        return correct / len(self._labelled)
+
+    @cached_property
+    def _labelled(self) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        labels = self.pictures.train_labels
+        draws = []
+        for _ in range(_LABEL_DRAWS):
+            order = torch.randperm(len(labels), generator=generator)
+            rows = [order[labels[order] == c][: self.settings.labels_per_class] for c in range(self.pictures.classes)]
+            draws.append(torch.cat(rows))
+        return draws
+
+    def baselines(self) -> dict[str, float]:
+        """Return the k-NN accuracy on raw pixels and on the untrained encoder's output."""
+        model = self.build_model(seed=0)
+        with torch.no_grad():
+            model(self.pictures.train[:_EVALUATION_BLOCK])  # sets the BatchNorm statistics
+            model.eval()
+            untrained = self._knn_accuracy(
+                self._embed(model.encoder, self.pictures.train), self._embed(model.encoder, self.pictures.test)
+            )
+        pixels = self._knn_accuracy(self.pictures.train.flatten(1), self.pictures.test.flatten(1))
+        return {"raw pixels": pixels, "untrained encoder": untrained}
+
+
+class _Siamese(nn.Module):
+    def __init__(
+        self, encoder: nn.Module, *, projection_size: int, predictor_size: int, projector_layers: int
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        sizes = [encoder.output_size] + [projection_size] * projector_layers
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
+        layers[-2:] = [nn.BatchNorm1d(projection_size, affine=False)]  # the last one without ReLU and affine part
+        self.projector = nn.Sequential(*layers)
+        self.predictor = nn.Sequential(
+            nn.Linear(projection_size, predictor_size, bias=False),
+            nn.BatchNorm1d(predictor_size),
+            nn.ReLU(),
+            nn.Linear(predictor_size, projection_size),
+        )
+
+    def project(self, images: torch.Tensor) -> torch.Tensor:
+        return self.projector(self.encoder(images))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.predictor(self.project(images))
