@@ -73,8 +73,8 @@ def decide(fits: Mapping[str, FitResult], optima: pd.DataFrame) -> Verdict:
             f"{FEWEST_BATCH_SIZES} optima are known, three of them as more than bounds"
         )
         more = (
-            f"at least {FEWEST_BATCH_SIZES + 2} batch sizes a factor of 2 apart x five rates a factor of 2 apart around "
-            "the best rate of each"
+            f"at least {FEWEST_BATCH_SIZES + 2} batch sizes a factor of 2 apart x five rates a factor of 2 apart "
+            "around the best rate of each"
         )
         return Verdict(
             verdict=UNDETERMINED,

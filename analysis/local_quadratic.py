@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from .law import Array
+from .noise import NEAREST
+
+SKEWS = np.array([-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5])
+"""Powers of the rate that are tried."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,11 +33,12 @@ def find_vertices(
     scores: Array,
     *,
     height: float,
+    skew: Array,
     below: float | None = None,
     above: float | None = None,
     rng: np.random.Generator | None = None,
 ) -> Vertices:
-    """Fit a parabola to each row of ``scores`` near its lowest value.
+    """Fit a parabola in rate^skew (the logarithm for 0) to each row of ``scores`` near its lowest value.
 
     The window holds the best cell, its neighbour on each side and whatever joins on without rising by more than
     ``height`` over the best: with precise data the parabola is local, with noisy data it averages. With ``rng`` the
@@ -42,6 +48,7 @@ def find_vertices(
         x: log2 learning rates of the usable cells, increasing, shape (m,).
         scores: lower is better, shape (draws, m).
         height: rise over the best that the noise alone could make.
+        skew: from ``shared_skew``, shape (draws,).
         below: log2 of a rate under ``x`` known to be worse (a missed target), if any.
         above: log2 of a rate over ``x`` known to be worse (divergence or a missed target), if any.
         rng: source of the random windows; None for the plain ones.
@@ -52,7 +59,7 @@ def find_vertices(
     left, right = _windows(scores, best, height=height, rng=rng)
     index = np.arange(m)
     inside = (index >= left[:, None]) & (index <= right[:, None])
-    vertex, lowest, convex = _parabola(x, scores, inside, x[best])
+    vertex, lowest, convex = _parabola(x, scores, inside, x[best], skew)
     position = np.where(convex, vertex, x[best])
     score = np.where(convex, lowest, scores[rows, best])
     side = np.zeros(draws)
@@ -103,15 +110,66 @@ def _windows(
     return left, right
 
 
-def _parabola(x: Array, scores: Array, inside: np.ndarray, centre: Array) -> tuple[Array, Array, np.ndarray]:
-    """Return vertex, value there and convexity of each row's least-squares parabola."""
-    t = np.where(inside, x[None, :] - centre[:, None], 0.0)
-    powers = np.stack([inside.astype(float), t, t * t], axis=-1)
-    normal = np.einsum("dmi,dmj->dij", powers, powers)
-    right = np.einsum("dmi,dm->di", powers, np.where(inside, scores, 0.0))
+def shared_skew(curves: Sequence[tuple[Array, Array]], *, rng: np.random.Generator | None = None) -> Array:
+    """Return the power of the rate in which the curves of a sweep are most nearly parabolas, shape (draws,).
+
+    Curves rise faster towards divergence than towards slow learning, so that a parabola in ln rate has its vertex too
+    low, by a third of a step and more on a coarse grid. A power of the rate makes them symmetric (for a quadratic loss
+    the power is 1), and as batch sizes share the shape of their curves, one power serves all. It minimises the residual
+    of parabolas through the cells around each curve's best one, relative to their range.
+
+    Args:
+        curves: log2 rates of the usable cells, shape (m,), and scores, shape (draws, m), of each batch size. Curves of
+            fewer than four cells do not count.
+        rng: source of the powers where no curve counts; None for the logarithm.
+    """
+    draws = len(curves[0][1]) if curves else 0
+    telling = [(x, scores) for x, scores in curves if len(x) >= 4]
+    if not telling:
+        return np.zeros(draws) if rng is None else rng.choice(SKEWS, size=draws)
+    misfit = np.zeros((len(SKEWS), draws))
+    for x, scores in telling:
+        best = np.argmin(scores, axis=1)
+        width = min(NEAREST, len(x))
+        first = np.clip(best - width // 2, 0, len(x) - width)
+        index = np.arange(len(x))
+        inside = (index >= first[:, None]) & (index < first[:, None] + width)
+        spread = np.ptp(scores[inside].reshape(draws, width), axis=1)
+        for i, power in enumerate(SKEWS):
+            misfit[i] += _misfit(x, scores, inside, x[best], power) / np.maximum(spread, 1e-300) ** 2
+    return SKEWS[np.argmin(misfit, axis=0)]
+
+
+def _misfit(x: Array, scores: Array, inside: np.ndarray, centre: Array, power: float) -> Array:
+    coefficients, powers = _least_squares(x, scores, inside, centre, np.full(len(scores), power))
+    residual = np.where(inside, scores - np.einsum("dmi,di->dm", powers, coefficients), 0.0)
+    return np.sum(residual * residual, axis=1)
+
+
+def _least_squares(x: Array, scores: Array, inside: np.ndarray, centre: Array, skew: Array) -> tuple[Array, np.ndarray]:
+    """Return the parabolas' coefficients, shape (draws, 3), and the design, shape (draws, m, 3)."""
+    octaves = np.where(inside, x[None, :] - centre[:, None], 0.0)
+    power = skew[:, None] * np.log(2.0)
+    t = np.where(power == 0.0, octaves, np.expm1(power * octaves) / np.where(power == 0.0, 1.0, power))
+    design = np.stack([inside.astype(float), t, t * t], axis=-1)
+    normal = np.einsum("dmi,dmj->dij", design, design)
+    right = np.einsum("dmi,dm->di", design, np.where(inside, scores, 0.0))
     solvable = inside.sum(axis=1) >= 3
     normal = np.where(solvable[:, None, None], normal, np.eye(3))
-    a, b, c = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
-    convex = solvable & (c > 1e-12 * np.maximum(1.0, np.abs(a)))
+    return np.linalg.solve(normal, right[..., None])[..., 0], design
+
+
+def _parabola(
+    x: Array, scores: Array, inside: np.ndarray, centre: Array, skew: Array
+) -> tuple[Array, Array, np.ndarray]:
+    """Return vertex, value there and convexity of each row's least-squares parabola."""
+    coefficients, _ = _least_squares(x, scores, inside, centre, skew)
+    a, b, c = np.moveaxis(coefficients, -1, 0)
+    convex = (inside.sum(axis=1) >= 3) & (c > 1e-12 * np.maximum(1.0, np.abs(a)))
     safe = np.where(convex, c, 1.0)
-    return centre - b / (2.0 * safe), a - b * b / (4.0 * safe), convex
+    vertex = -b / (2.0 * safe)
+    power = skew * np.log(2.0)
+    # A vertex at a negative power of the rate is no rate: the parabola says nothing.
+    convex &= power * vertex > -1.0
+    grown = np.log1p(np.where(convex, power * vertex, 0.0)) / np.where(power == 0.0, 1.0, power)
+    return centre + np.where(power == 0.0, vertex, grown), a - b * b / (4.0 * safe), convex

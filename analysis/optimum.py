@@ -11,7 +11,7 @@ import pandas as pd
 
 from .cells import Outcome, from_score, tabulate_cells
 from .law import Array
-from .local_quadratic import Vertices, find_vertices
+from .local_quadratic import Vertices, find_vertices, shared_skew
 from .noise import cell_noise
 
 OPTIMUM_COLUMNS = (
@@ -61,10 +61,10 @@ def find_optima(trials: pd.DataFrame, *, outcome: Outcome, seed: int = 0, resamp
 def locate_optima(cells: pd.DataFrame, *, seed: int = 0, resamples: int = 200) -> Optima:
     """Find the best rate of every sweep and batch size.
 
-    The optimum is the vertex of a local parabola of the score against log2 rate. Its interval holds 95 % of draws in
-    which the cells' noise and the ends of the window vary; the noise is pooled over cells because two or three seeds
-    cannot be resampled honestly. A cell that diverged or missed its target next to the best one brackets the optimum:
-    it is interior, somewhere up to that cell.
+    The optimum is the vertex of a local parabola of the score against log2 rate, bent by the skew that the curves of a
+    sweep share. Its interval holds 95 % of draws in which the cells' noise, the skew and the ends of the window vary;
+    the noise is pooled over cells because two or three seeds cannot be resampled honestly. A cell that diverged or
+    missed its target next to the best one brackets the optimum: it is interior, somewhere up to that cell.
 
     Args:
         cells: from ``tabulate_cells``.
@@ -79,17 +79,26 @@ def locate_optima(cells: pd.DataFrame, *, seed: int = 0, resamples: int = 200) -
     rows: list[dict[str, object]] = []
     draws = {}
     for sweep, part in cells.groupby("sweep", sort=True):
+        key = zlib.crc32(str(sweep).encode())
         noise = cell_noise(part)
-        batches = sorted(part["batch_size"].unique())
+        curves = [
+            _curve(
+                rows_of_batch, int(str(batch)), noise, np.random.default_rng([seed, key, int(str(batch))]), resamples
+            )
+            for batch, rows_of_batch in part.sort_values("learning_rate").groupby("batch_size", sort=True)
+        ]
+        telling = [curve for curve in curves if len(curve.x)]
+        skew = shared_skew([(c.x, c.scores) for c in telling])
+        skew_draws = shared_skew([(c.x, c.noisy) for c in telling], rng=np.random.default_rng([seed, key]))
         stack = []
-        for batch in batches:
-            rng = np.random.default_rng([seed, zlib.crc32(str(sweep).encode()), int(batch)])
-            cell_rows = part[part["batch_size"] == batch].sort_values("learning_rate")
-            row, drawn = _one_batch(cell_rows, noise.get(int(batch)), rng, resamples)
-            rows.append({"sweep": sweep, "batch_size": batch, **row})
+        for curve in curves:
+            row, drawn = _optimum(curve, skew, skew_draws, resamples)
+            rows.append(
+                {"sweep": sweep, "batch_size": curve.batch_size, "cells": curve.cells, "seeds": curve.seeds, **row}
+            )
             stack.append(drawn)
         draws[str(sweep)] = OptimumDraws(
-            batch_size=np.array(batches, dtype=float),
+            batch_size=np.array([curve.batch_size for curve in curves], dtype=float),
             ln_rate=np.stack([v.position for v in stack], axis=1) * np.log(2.0),
             side=np.stack([v.side for v in stack], axis=1),
             score=np.stack([v.score for v in stack], axis=1),
@@ -97,39 +106,76 @@ def locate_optima(cells: pd.DataFrame, *, seed: int = 0, resamples: int = 200) -
     return Optima(table=pd.DataFrame(rows, columns=list(OPTIMUM_COLUMNS)), draws=draws)
 
 
-def _one_batch(
-    cells: pd.DataFrame, noise: Array | None, rng: np.random.Generator, resamples: int
-) -> tuple[dict[str, object], Vertices]:
-    x_all = np.log2(cells["learning_rate"].to_numpy(dtype=float))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Curve:
+    """The usable cells of one batch size between the nearest worse ones, with draws of their scores.
+
+    ``x`` and ``scores`` (one row) are empty where no cell is measured; ``lowest_diverged`` is then the lowest rate if
+    all cells diverged. Rates are in log2.
+    """
+
+    batch_size: int
+    cells: int
+    seeds: int
+    scale: str
+    x: Array
+    scores: Array
+    noisy: Array
+    height: float
+    below: float | None
+    above: float | None
+    lowest_diverged: float | None
+    rng: np.random.Generator
+
+
+def _curve(
+    cells: pd.DataFrame, batch_size: int, noise: Mapping[int, Array], rng: np.random.Generator, resamples: int
+) -> _Curve:
+    x = np.log2(cells["learning_rate"].to_numpy(dtype=float))
     status = cells["status"].to_numpy()
-    score_all = cells["score"].to_numpy(dtype=float)
+    score = cells["score"].to_numpy(dtype=float)
+    seeds = cells["seeds"].to_numpy()
     measured = np.flatnonzero(status == "measured")
-    counts = {"cells": len(cells), "seeds": int(cells["seeds"].min())}
-    if not len(measured):
-        return _nothing_measured(x_all, status, counts, resamples)
-    assert noise is not None
-    best = measured[np.argmin(score_all[measured])]
-    worse = (status == "diverged") | ((status == "right_censored") & (score_all >= score_all[best]))
-    over = np.flatnonzero(worse & (np.arange(len(x_all)) > best))
-    under = np.flatnonzero((status == "right_censored") & worse & (np.arange(len(x_all)) < best))
-    above = float(x_all[over[0]]) if len(over) else None
-    below = float(x_all[under[-1]]) if len(under) else None
-    keep = measured[
-        (measured < (over[0] if len(over) else len(x_all))) & (measured > (under[-1] if len(under) else -1))
-    ]
-    sd = noise[np.isin(measured, keep)]
-    x, scores = x_all[keep], score_all[keep][None, :]
-    counts["seeds"] = int(cells["seeds"].to_numpy()[keep].min())
-    height = NOISE_HEIGHTS * float(np.max(sd))
-    point = _settled(find_vertices(x, scores, height=height, below=below, above=above), x, below, above)
-    noisy = scores + sd * rng.standard_normal((resamples, len(x)))
-    drawn = _settled(find_vertices(x, noisy, height=height, below=below, above=above, rng=rng), x, below, above)
-    row = _summary(float(point.position[0]), int(point.side[0]), float(x_all[best]), drawn, below, above)
+    keep, below, above = measured, None, None
+    if len(measured):
+        best = measured[np.argmin(score[measured])]
+        worse = (status == "diverged") | ((status == "right_censored") & (score >= score[best]))
+        index = np.arange(len(x))
+        over = np.flatnonzero(worse & (index > best))
+        under = np.flatnonzero(worse & (status == "right_censored") & (index < best))
+        if len(over):
+            keep, above = keep[keep < over[0]], float(x[over[0]])
+        if len(under):
+            keep, below = keep[keep > under[-1]], float(x[under[-1]])
+    sd = noise[batch_size][np.isin(measured, keep)] if len(measured) else np.empty(0)
+    return _Curve(
+        batch_size=batch_size,
+        cells=len(x),
+        seeds=int(seeds[keep].min() if len(keep) else seeds.min()),
+        scale=str(cells["scale"].iloc[0]),
+        x=x[keep],
+        scores=score[keep][None, :],
+        noisy=score[keep] + sd * rng.standard_normal((resamples, len(keep))),
+        height=NOISE_HEIGHTS * float(sd.max(initial=0.0)),
+        below=below,
+        above=above,
+        lowest_diverged=float(x[0]) if np.all(status == "diverged") else None,
+        rng=rng,
+    )
+
+
+def _optimum(curve: _Curve, skew: Array, skew_draws: Array, resamples: int) -> tuple[dict[str, object], Vertices]:
+    if not len(curve.x):
+        return _nothing_measured(curve.lowest_diverged, resamples)
+    x, below, above = curve.x, curve.below, curve.above
+    point = find_vertices(x, curve.scores, height=curve.height, skew=skew, below=below, above=above)
+    drawn = find_vertices(x, curve.noisy, height=curve.height, skew=skew_draws, below=below, above=above, rng=curve.rng)
+    point, drawn = _settled(point, x, below, above), _settled(drawn, x, below, above)
+    best = float(x[np.argmin(curve.scores[0])])
+    row = _summary(float(point.position[0]), int(point.side[0]), best, drawn, below, above)
     if row["status"] == "unresolved":
-        drawn = _unresolved(resamples)
-        return {**row, "outcome": np.nan, **counts}, drawn
-    outcome = float(from_score(point.score[0], str(cells["scale"].iloc[0])))
-    return {**row, "outcome": outcome, **counts}, drawn
+        return {**row, "outcome": np.nan}, _unresolved(resamples)
+    return {**row, "outcome": float(from_score(point.score[0], curve.scale))}, drawn
 
 
 def _settled(found: Vertices, x: Array, below: float | None, above: float | None) -> Vertices:
@@ -189,18 +235,12 @@ def _unresolved(draws: int) -> Vertices:
     return Vertices(position=nothing, side=np.zeros(draws), score=nothing)
 
 
-def _nothing_measured(
-    x: Array, status: np.ndarray, counts: dict[str, int], resamples: int
-) -> tuple[dict[str, object], Vertices]:
+def _nothing_measured(lowest_diverged: float | None, draws: int) -> tuple[dict[str, object], Vertices]:
     """Describe a batch size without any usable cell: all diverged is a bound, all unreached is nothing."""
-    if len(x) and np.all(status == "diverged"):
-        row = {"learning_rate": 2.0 ** x[0], "low": np.nan, "high": 2.0 ** x[0], "status": "edge_low"}
-        drawn = Vertices(
-            position=np.full(resamples, x[0]),
-            side=np.full(resamples, -1),
-            score=np.full(resamples, np.nan),
-        )
-    else:
-        row = {"learning_rate": np.nan, "low": np.nan, "high": np.nan, "status": "unresolved"}
-        drawn = _unresolved(resamples)
-    return {**row, "outcome": np.nan, **counts}, drawn
+    if lowest_diverged is None:
+        row = {"learning_rate": np.nan, "low": np.nan, "high": np.nan, "status": "unresolved", "outcome": np.nan}
+        return row, _unresolved(draws)
+    rate = 2.0**lowest_diverged
+    return {"learning_rate": rate, "low": np.nan, "high": rate, "status": "edge_low", "outcome": np.nan}, Vertices(
+        position=np.full(draws, lowest_diverged), side=np.full(draws, -1.0), score=np.full(draws, np.nan)
+    )
