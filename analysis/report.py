@@ -17,14 +17,15 @@ from results import TRIAL_COLUMNS
 from .figures import DARK, LIGHT, css_variables, number
 from .page.markup import Markup, asset, data_table, definitions, details, json_block, paragraph, script_hash, text
 from .page.sections import sweep_section
-from .page.sweep import AnalysisTables, Sweep, split_sweeps
+from .page.sweep import Sweep, split_sweeps
 from .page.tables import trials_data
+from .study_analysis import Analysis
 
 DEFINITIONS: Mapping[str, str] = {
     "batch size": "global examples per optimiser step, over all devices",
     "learning rate": "peak value given to the optimiser; nothing rescales it",
-    "best learning rate": "vertex of a parabola through the log outcome against log rate near its minimum, mean over seeds; "
-    "the interval holds 95 % of resampled optima",
+    "best learning rate": "vertex of a parabola through the log outcome against log rate near its minimum, mean over "
+    "seeds; the interval holds 95 % of resampled optima",
     "bound": "the best rate lies at the edge of the grid or beyond it, so that only one side of it is known",
     "target not reached": "the budget ended first; the cell's steps are a lower bound and are kept as one",
     "AICc weight": "share of the evidence for a law among those compared, by Akaike's criterion for small samples",
@@ -35,7 +36,7 @@ DEFINITIONS: Mapping[str, str] = {
 
 
 def write_report(
-    analysis: AnalysisTables,
+    analysis: Analysis,
     path: str | os.PathLike[str],
     *,
     title: str,
@@ -99,7 +100,8 @@ def _page(title: str, body: Markup) -> Markup:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>\n{colours}{asset('report.css')}</style>\n"
         f"<script>{first}</script></head>\n"
-        f'<body><a class="skip" href="#answer">To the answer</a><div class="page">{body}</div>\n{scripts}</body></html>\n'
+        f'<body><a class="skip" href="#answer">To the answer</a><div class="page">{body}</div>\n{scripts}'
+        "</body></html>\n"
     )
 
 
@@ -113,7 +115,7 @@ def _header(title: str, trials: pd.DataFrame, sweeps: list[Sweep]) -> Markup:
         f'<header><div><p class="eyebrow">{text(studies)} · {text(count)}</p><h1>{text(title)}</h1></div>'
         '<button type="button" class="theme" id="theme" hidden>Dark theme</button></header>'
         f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
-        "<noscript><p>Figures and the table of trials need JavaScript; everything else can be read without.</p></noscript>"
+        "<noscript><p>Figures and the table of trials need JavaScript; the rest can be read without.</p></noscript>"
     )
 
 
@@ -132,9 +134,9 @@ def _trials(trials: pd.DataFrame) -> Markup:
         '<div class="controls"><label>Search words<input type="search" id="trials-search"></label>'
         '<label>Status<select id="trials-status"><option value="">all</option></select></label>'
         '<label>Sweep<select id="trials-sweep"><option value="">all</option></select></label></div>'
+        '<p class="caption">One row a trial; a button in its head sorts by a column. The value is the metric at the '
+        "last evaluation.</p>"
         '<div class="table-box" role="region" tabindex="0" aria-label="All trials"><table id="trials-table">'
-        "<caption>One row a trial; the button in a column's head sorts by it. The value is the metric at the last "
-        "evaluation.</caption>"
         '<thead><tr id="trials-head"></tr></thead><tbody id="trials-body"></tbody></table></div>'
         '<div class="pages"><button type="button" id="trials-before">Previous</button>'
         '<button type="button" id="trials-after">Next</button>'
@@ -176,7 +178,8 @@ def _origin(trials: pd.DataFrame, study_description: Mapping[str, Any] | None) -
     units = [(name, column.unit or "–", column.meaning) for name, column in TRIAL_COLUMNS.items()]
     table = data_table("Columns of a stored trial.", ("column", "unit", "meaning"), units)
     return (
-        f'<section id="origin"><h2>How this was made</h2>{definitions(facts)}<h3>Definitions</h3>{definitions(DEFINITIONS)}'
+        f'<section id="origin"><h2>How this was made</h2>{definitions(facts)}'
+        f"<h3>Definitions</h3>{definitions(DEFINITIONS)}"
         f"{study}{details('Columns and units', table)}</section>"
     )
 

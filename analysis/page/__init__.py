@@ -1,0 +1,1 @@
+"""The page of the report: markup, tables, sections and assets. `analysis.report` puts them together."""
