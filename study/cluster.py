@@ -1,0 +1,97 @@
+"""A Ray cluster for the length of one study: quiet, private, and gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .config import Resources
+from .errors import ConfigError
+
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table even when silent
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides unused GPUs itself
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # rows are stored by the recorder alone
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the launcher stops the study itself
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # stored rows are the state; Tune's snapshots grow with the study
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+
+# Ray puts sockets below its folder, and the kernel takes at most 107 characters for a socket's path.
+_LONGEST_ROOT = 40
+
+
+@contextlib.contextmanager
+def cluster(resources: Resources, *, address: str | None) -> Iterator[Path]:
+    """Start a cluster on this machine, or join the one at ``address``; yield a scratch folder.
+
+    What Ray writes goes to the scratch folder, which is removed at the end. Nothing is written to the home folder:
+    a local cluster gets a token of its own through the environment unless the user has chosen otherwise.
+
+    Raises:
+        ConfigError: the cluster can't be reached, or no trial fits on it.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is None and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    root = tempfile.gettempdir()
+    scratch = Path(tempfile.mkdtemp(prefix="batchlaw-", dir=root if len(root) <= _LONGEST_ROOT else "/tmp"))
+    import ray  # after the environment is set: Ray reads it once
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    try:
+        if address is None:
+            at_once = resources.max_concurrent or 1
+            ray.init(
+                num_cpus=max(_cpus(), resources.cpus_per_trial * at_once),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=str(scratch / "ray"),
+            )
+        else:
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise ConfigError(
+                    f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}"
+                ) from None
+        yield scratch
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def concurrency(resources: Resources) -> int:
+    """Return how many trials run at a time on the cluster that is running.
+
+    Raises:
+        ConfigError: not even one fits.
+    """
+    import ray
+
+    total = ray.cluster_resources()
+    fit = int(total.get("CPU", 0) // resources.cpus_per_trial)
+    if resources.gpus_per_trial:
+        fit = min(fit, int(total.get("GPU", 0) / resources.gpus_per_trial))
+    if fit < 1:
+        raise ConfigError(
+            f"resources: a trial must fit on the cluster, but needs {resources.cpus_per_trial} CPUs and "
+            f"{resources.gpus_per_trial:g} GPUs where there are {total.get('CPU', 0):g} and {total.get('GPU', 0):g}"
+        )
+    return min(fit, resources.max_concurrent or fit)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

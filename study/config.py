@@ -1,0 +1,178 @@
+"""The YAML of a study as frozen models: what a user may write, with nothing of how it is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+NAME_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)]
+Count = Annotated[int, Strict(), Field(ge=1)]
+Rate = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
+
+
+def _json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"holds a value that JSON can't: {error}") from None
+    return value
+
+
+Section = Annotated[dict[str, Any], AfterValidator(_json)]
+"""A group of settings that ``trainers`` reads and checks."""
+
+
+class Model(BaseModel):
+    """Base of every part of a study: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(Model):
+    """What one trial gets, and how many run at a time (as many as fit when left out)."""
+
+    cpus_per_trial: Count = 1
+    gpus_per_trial: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = 0
+    max_concurrent: Count | None = None
+
+
+class RateWindow(Model):
+    """``count`` rates around ``center * (B / at_batch_size)**exponent``, all on the lattice ``center * factor**k``."""
+
+    center: Rate
+    at_batch_size: Count
+    exponent: Annotated[float, Strict(), Field(allow_inf_nan=False)] = 0.0
+    factor: Annotated[float, Strict(), Field(gt=1, allow_inf_nan=False)] = 2.0
+    count: Count = 5
+
+
+class Budget(Model):
+    """How long a trial may last: examples, steps, or whichever ends first; one number or one for each batch size."""
+
+    examples: Count | dict[Count, Count] | None = None
+    steps: Count | dict[Count, Count] | None = None
+    stop_at_target: bool | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Budget:
+        if self.examples is None and self.steps is None:
+            raise ValueError("give examples, steps or both")
+        return self
+
+    def at(self, batch_size: int) -> dict[str, int | None]:
+        """Return the limits at ``batch_size``, by unit; ``None`` where there is no such limit.
+
+        Raises:
+            KeyError: a table of limits lacks the batch size.
+        """
+        return {
+            unit: limit[batch_size] if isinstance(limit, dict) else limit
+            for unit, limit in (("examples", self.examples), ("steps", self.steps))
+        }
+
+
+class TargetOverride(Model):
+    """What differs from the workload's own target. ``value: null`` asks for no target."""
+
+    metric: str | None = None
+    mode: Literal["min", "max"] | None = None
+    value: Annotated[float, Strict(), Field(allow_inf_nan=False)] | None = None
+
+
+class Extend(Model):
+    """How far the grid of rates may grow on each side when the best rate lies at its edge."""
+
+    max_steps_per_side: Annotated[int, Strict(), Field(ge=0, le=50)] = 0
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"each entry may be given once, but {twice[0]} is given twice")
+    return values
+
+
+def _rates_kind(value: object) -> str:
+    return "window" if isinstance(value, Mapping | RateWindow) else "list"
+
+
+class Sweep(Model):
+    """One workload, optimiser and schedule over batch sizes, learning rates and seeds; laws are fitted per sweep."""
+
+    name: Name
+    workload: str
+    workload_settings: Section = {}
+    optimizer: str
+    optimizer_settings: Section = {}
+    schedule: Section = {"name": "constant"}
+    batch_sizes: Annotated[list[Count], Field(min_length=1), AfterValidator(_unique)]
+    learning_rates: Annotated[
+        Annotated[list[Rate], Field(min_length=1), AfterValidator(_unique), Tag("list")]
+        | Annotated[RateWindow, Tag("window")],
+        Discriminator(_rates_kind),
+    ]
+    seeds: Annotated[list[Annotated[int, Strict(), Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
+    budget: Budget
+    evaluation: Section = {}
+    target: TargetOverride = TargetOverride()
+    engine: Section = {}
+    outcome: Literal["steps_to_target", "value_at_budget"]
+    extend: Extend = Extend()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _no_target(cls, value: object) -> object:
+        return {"value": None} if value is None else value
+
+    @field_validator("budget")
+    @classmethod
+    def _covers_every_batch(cls, budget: Budget, info: ValidationInfo) -> Budget:
+        for unit, limit in (("examples", budget.examples), ("steps", budget.steps)):
+            lacking = [b for b in info.data.get("batch_sizes", []) if isinstance(limit, dict) and b not in limit]
+            if lacking:
+                raise ValueError(f"a table of {unit} needs every batch size, but lacks {lacking[0]}")
+        return budget
+
+    @model_validator(mode="after")
+    def _outcome_fits(self) -> Sweep:
+        if self.outcome == "value_at_budget" and self.budget.stop_at_target:
+            raise ValueError("outcome value_at_budget needs the whole budget: set budget.stop_at_target to false")
+        return self
+
+    @property
+    def stop_at_target(self) -> bool:
+        """Whether a trial ends at the target: as given, else exactly where the outcome is steps to the target."""
+        given = self.budget.stop_at_target
+        return self.outcome == "steps_to_target" if given is None else given
+
+
+class StudyConfig(Model):
+    """A whole study, defaults merged into its sweeps."""
+
+    name: Name
+    description: str = ""
+    resources: Resources = Resources()
+    sweeps: Annotated[list[Sweep], Field(min_length=1)]
+
+    @field_validator("sweeps")
+    @classmethod
+    def _names_differ(cls, sweeps: list[Sweep]) -> list[Sweep]:
+        _unique([sweep.name for sweep in sweeps])
+        return sweeps

@@ -1,0 +1,141 @@
+"""Completing a study: what the user left out, as the workload and the trainers would choose it.
+
+A resolved study says everything that decides an outcome, so its trials keep their ids when a default changes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.errors import SettingsError
+
+from .config import StudyConfig, Sweep, TargetOverride
+from .design import trial_spec
+from .lattice import lattice_for
+from .loading import LoadedStudy
+
+if TYPE_CHECKING:
+    from trainers.workload import Workload
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchArithmetic:
+    """How one batch size is reached, and how long its budget is."""
+
+    batch_size: int
+    steps: int
+    world_size: int
+    micro_batch_size: int
+    accumulation_steps: int
+
+    @property
+    def examples(self) -> int:
+        """Examples of the whole budget."""
+        return self.steps * self.batch_size
+
+
+Arithmetic = Mapping[tuple[str, int], BatchArithmetic]
+"""By name of the sweep and batch size."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResolvedStudy:
+    """A study with every default written out, each of its cells checked."""
+
+    config: StudyConfig
+    arithmetic: Arithmetic
+    folder: Path
+    """Where relative workload paths start."""
+
+
+def locate_workload(name: str, folder: Path) -> str:
+    """Return ``name`` with a user's file as an absolute path; other names stay as they are.
+
+    The specification keeps the name as written, so that ids do not depend on where a study lies.
+    """
+    if ".py:" not in name:
+        return name
+    path, _, attribute = name.rpartition(":")
+    return f"{folder / path}:{attribute}"
+
+
+def resolve(study: LoadedStudy) -> ResolvedStudy:
+    """Check every cell and write out every default. Loads the workloads, but not their data.
+
+    Raises:
+        ConfigError: a cell that can't be run, placed at the key that the user wrote.
+    """
+    sweeps: list[Sweep] = []
+    arithmetic: dict[tuple[str, int], BatchArithmetic] = {}
+    for number, sweep in enumerate(study.config.sweeps):
+        resolved, batches = _resolve_sweep(study, number, sweep)
+        sweeps.append(resolved)
+        arithmetic |= {(sweep.name, batch.batch_size): batch for batch in batches}
+    return ResolvedStudy(
+        config=study.config.model_copy(update={"sweeps": sweeps}), arithmetic=arithmetic, folder=study.folder
+    )
+
+
+def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep, list[BatchArithmetic]]:
+    from trainers.settings import TrainSettings
+
+    workload = _load_workload(study, number, sweep)
+    sweep = sweep.model_copy(
+        update={
+            "workload_settings": workload.settings.model_dump(mode="json"),
+            "target": _target(study, number, sweep, workload),
+        }
+    )
+    sections: dict[str, Any] = {}
+    batches = []
+    for batch_size in sweep.batch_sizes:
+        rate = lattice_for(sweep.learning_rates, batch_size).rate(0)
+        spec = trial_spec(sweep, batch_size=batch_size, learning_rate=rate, seed=sweep.seeds[0])
+        try:
+            settings = TrainSettings.from_dict(spec.to_dict())
+        except SettingsError as error:
+            message = str(error).removeprefix("trial.")
+            key = next((name for name in Sweep.model_fields if message.startswith(name)), "")
+            raise study.error(number, key or "batch_sizes", message) from None
+        plan = settings.plan()
+        batches.append(
+            BatchArithmetic(
+                batch_size=batch_size,
+                steps=settings.total_steps,
+                world_size=plan.world_size,
+                micro_batch_size=plan.micro_batch_size,
+                accumulation_steps=plan.accumulation_steps,
+            )
+        )
+        dumped = settings.model_dump(mode="json")
+        sections = {key: dumped[key] for key in ("optimizer_settings", "schedule", "evaluation", "engine")}
+    return sweep.model_copy(update=sections), batches
+
+
+def _load_workload(study: LoadedStudy, number: int, sweep: Sweep) -> Workload:
+    from trainers.workloads import load_workload
+
+    try:
+        return load_workload(locate_workload(sweep.workload, study.folder), sweep.workload_settings)
+    except SettingsError as error:
+        key = "workload_settings" if str(error).startswith("workload_settings") else "workload"
+        raise study.error(number, key, str(error).removeprefix(f"{key}: ")) from None
+
+
+def _target(study: LoadedStudy, number: int, sweep: Sweep, workload: Workload) -> TargetOverride:
+    own, given = workload.target, sweep.target
+    metric = given.metric or own.metric
+    if metric not in workload.metrics:
+        known = ", ".join(workload.metrics)
+        raise study.error(
+            number, "target", f"metric must be one that {sweep.workload} reports ({known}), but got {metric}"
+        )
+    if given.mode is None and metric != own.metric:
+        raise study.error(number, "target", f"mode (min or max) is required with the metric {metric}")
+    value = given.value if "value" in given.model_fields_set else (own.value if metric == own.metric else None)
+    if value is None and sweep.outcome == "steps_to_target":
+        raise study.error(number, "outcome", f"steps_to_target needs target.value, a level of {metric} to reach")
+    return TargetOverride(metric=metric, mode=given.mode or own.mode, value=value)

@@ -1,0 +1,33 @@
+"""Which code produced a row."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+from pathlib import Path
+
+
+def code_version() -> str:
+    """Return the package's version, with the git revision where it runs from a checkout (``.dirty`` if edited)."""
+    try:
+        version = importlib.metadata.version("batchlaw")
+    except importlib.metadata.PackageNotFoundError:
+        version = "unreleased"
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return version
+    revision = _git(root, "rev-parse", "--short=12", "HEAD")
+    if revision is None:
+        return version
+    edited = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{version}+g{revision}{'.dirty' if edited else ''}"
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
