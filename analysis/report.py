@@ -15,7 +15,19 @@ import plotly.offline
 from results import TRIAL_COLUMNS
 
 from .figures import DARK, LIGHT, css_variables, number
-from .page.markup import Markup, asset, data_table, definitions, details, json_block, paragraph, script_hash, text
+from .page.markup import (
+    Markup,
+    asset,
+    capitalised,
+    data_table,
+    definitions,
+    details,
+    json_block,
+    paragraph,
+    prose,
+    script_hash,
+    text,
+)
 from .page.sections import sweep_section
 from .page.sweep import Sweep, split_sweeps
 from .page.tables import trials_data
@@ -64,7 +76,7 @@ def write_report(
         [
             _header(title, trials, sweeps),
             "<main>",
-            _answer(analysis.sentences()),
+            _answer(analysis),
             *(sweep_section(sweep) for sweep in sweeps),
             _trials(trials),
             _baselines(baselines),
@@ -119,13 +131,19 @@ def _header(title: str, trials: pd.DataFrame, sweeps: list[Sweep]) -> Markup:
     )
 
 
-def _answer(sentences: list[str]) -> Markup:
-    words = sentences or ["There are no trials to answer from yet."]
-    return (
-        '<section id="answer" class="answer"><h2>The answer</h2>'
-        + "".join(paragraph(line) for line in words)
-        + "</section>"
-    )
+def _answer(analysis: Analysis) -> Markup:
+    """Return the analysis's sentences: of each sweep the first, its verdict, large, the others as a list under it."""
+    parts = []
+    for sweep in analysis.outcomes:
+        verdict, *others = analysis.select(sweep).sentences() or [f"{sweep}: there is nothing to answer from yet."]
+        items = "".join(f"<li>{prose(_without_name(line, sweep))}</li>" for line in others)
+        parts.append(paragraph(verdict, kind="lead") + (f"<ul>{items}</ul>" if items else ""))
+    return f'<section id="answer" class="answer"><h2>The answer</h2>{"".join(parts)}</section>'
+
+
+def _without_name(line: str, sweep: str) -> str:
+    """Return a sentence without the name of the sweep that it stands under."""
+    return capitalised(line.removeprefix(f"{sweep}: ")) if line.startswith(f"{sweep}: ") else line
 
 
 def _trials(trials: pd.DataFrame) -> Markup:

@@ -113,7 +113,7 @@ def _add_cells(figure: go.Figure, table: pd.DataFrame, *, outcome: Outcome, them
             "y": 1.01,
             "yanchor": "bottom",
             "title": {"text": plot_text(outcome.label), "side": "top"},
-            "tickvals": [float(scale(mark)) for mark in marks],
+            "tickvals": np.clip(scale(marks), low, high).tolist(),
             "ticktext": words,
             "outlinewidth": 0,
         },

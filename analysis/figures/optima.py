@@ -19,8 +19,8 @@ LEAST_WEIGHT_SHOWN = 0.01
 _READINGS = {"interior": "point", "edge_low": "upper bound", "edge_high": "lower bound", "unresolved": "unresolved"}
 _MARKERS = {
     "point": ("circle", "optimum, 95 % interval"),
-    "lower bound": ("triangle-up", "best at the grid's upper edge: the optimum is higher"),
-    "upper bound": ("triangle-down", "best at the grid's lower edge: the optimum is lower"),
+    "lower bound": ("triangle-up", "bound: the optimum is higher"),
+    "upper bound": ("triangle-down", "bound: the optimum is lower"),
     "unresolved": ("circle-open", "not resolved"),
 }
 

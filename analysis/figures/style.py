@@ -73,7 +73,7 @@ LIGHT = Theme(
     void="#e6e9ee",
     series=_LIGHT_SERIES,
     series_band=_faint(_LIGHT_SERIES, 0.08),
-    ramp=_ramp(0.0, 0.70),
+    ramp=_ramp(0.0, 0.57),
 )
 DARK = Theme(
     paper="#12161c",
@@ -206,10 +206,11 @@ def log_axis(values: Iterable[float | None], title: str, *, ticks: int = 7) -> d
     if max(positive) < 4 * min(positive):
         marks = _round_marks(min(positive), max(positive), ticks)
         return axis | {"tickvals": marks, "ticktext": [number(mark) for mark in marks]}
-    low, high = math.log10(min(positive)), math.log10(max(positive))
-    mantissas = (1, 2, 5) if high - low < ticks / 3 else ((1, 3) if high - low < ticks / 2 else (1,))
-    decades = range(math.floor(low) - 1, math.ceil(high) + 2)
-    marks = _thinned([m * 10.0**decade for decade in decades for m in mantissas], 3 * ticks)
+    decades = range(math.floor(math.log10(min(positive))) - 1, math.ceil(math.log10(max(positive))) + 2)
+    for mantissas, every in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 4)):
+        marks = [m * 10.0**decade for decade in decades[::every] for m in mantissas]
+        if sum(min(positive) <= mark <= max(positive) for mark in marks) <= ticks:
+            break
     return axis | {"tickvals": marks, "ticktext": [number(mark) for mark in marks]}
 
 

@@ -12,21 +12,24 @@ _THOUSANDS = "\u202f"
 
 
 def number(value: float | None, *, digits: int = 3) -> str:
-    """Return ``value`` to ``digits`` significant digits: 0.0031, 1.3e−6, 1 024, ∞; a dash for an unknown one."""
+    """Return ``value`` to ``digits`` significant digits: 0.0031, 1.3e-6, 1024, 12 800, ∞; a dash if unknown.
+
+    A learning rate or a batch size can be copied from the page into code.
+    """
     if value is None or math.isnan(value):
         return UNKNOWN
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return "∞" if value > 0 else "-∞"
     size = abs(value)
     if value == 0:
         return "0"
     if size >= 1e7 or size < 1e-4:
         mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{int(exponent)}".replace("-", "−")
+        return f"{mantissa}e{int(exponent)}"
     if float(value).is_integer() or size >= 10 ** (digits - 1):
-        return f"{value:_.0f}".replace("_", _THOUSANDS).replace("-", "−")
-    return f"{value:.{digits}g}".replace("-", "−")
+        return f"{value:_.0f}".replace("_", _THOUSANDS) if size >= 1e4 else f"{value:.0f}"
+    return f"{value:.{digits}g}"
 
 
 def share(value: float | None) -> str:
@@ -52,7 +55,7 @@ def _with_zeros(value: float | None, digits: int) -> str:
     """Return `number`, but keep the zeros that say how exact an end is: 0.0030."""
     if value is None or not math.isfinite(value) or not 1e-4 <= abs(value) < 10 ** (digits - 1):
         return number(value, digits=digits)
-    return f"{value:#.{digits}g}".removesuffix(".").replace("-", "−")
+    return f"{value:#.{digits}g}".removesuffix(".")
 
 
 def plot_text(name: object) -> str:

@@ -20,9 +20,9 @@ TRADEOFF_FIGURE_COLUMNS = (
     *("fitted_steps", "fitted_examples"),
 )
 _MARKERS = {
-    "measured": ("circle", "measured at the best rate, 95 % interval"),
-    "at_most": ("triangle-down", "at most: best rate at the edge of the grid"),
-    "at_least": ("triangle-up", "at least: no rate reached the target"),
+    "measured": ("circle", "measured, 95 % interval"),
+    "at_most": ("triangle-down", "at most (rate at the edge)"),
+    "at_least": ("triangle-up", "at least (target not reached)"),
 }
 
 
@@ -146,6 +146,7 @@ def _add_rule(
         text=f"{symbol} = {interval(value, fit[f'{name}_low'], fit[f'{name}_high'])}",
         showarrow=False,
         font={"size": 11, "color": theme.muted},
+        bgcolor=theme.paper,
         xref=x_domain,
         x=0.02 if side == "left" else 0.98,
         xanchor=side,

@@ -21,7 +21,18 @@ def text(value: object) -> Markup:
 
 def paragraph(value: object, *, kind: str = "") -> Markup:
     """Return a paragraph of plain text, with the CSS class ``kind``."""
-    return f'<p class="{text(kind)}">{text(value)}</p>' if kind else f"<p>{text(value)}</p>"
+    return f'<p class="{text(kind)}">{prose(value)}</p>' if kind else f"<p>{prose(value)}</p>"
+
+
+def prose(value: object) -> Markup:
+    """Return running text; a per cent sign stays with its number."""
+    return text(value).replace(" %", "\u00a0%")
+
+
+def capitalised(sentence: object) -> str:
+    """Return a sentence with a capital first letter, the rest as it is."""
+    words = str(sentence)
+    return words[:1].upper() + words[1:]
 
 
 def data_table(

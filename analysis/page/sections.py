@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,9 +29,9 @@ from ..figures import (
 from ..laws import LAWS
 from ..tradeoff import DEFINITION
 from . import captions
-from .markup import Markup, details, paragraph, safe_json_text, text
+from .markup import Markup, capitalised, definitions, details, paragraph, prose, safe_json_text, text
 from .sweep import Sweep
-from .tables import cells_markup, laws_markup, optima_markup, tradeoff_markup
+from .tables import cells_markup, laws_markup, optima_markup, parameter_words, tradeoff_markup
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,10 +94,11 @@ def _figures(sweep: Sweep) -> list[Shown]:
 
 def _tradeoff(sweep: Sweep) -> Shown:
     outcome = describe_outcome(sweep.trials, "steps_to_target")
+    definition = sweep.tradeoff["definition"] if sweep.tradeoff else DEFINITION
     table = tradeoff_table(sweep.tables.steps, sweep.tradeoff)
     return Shown(
         heading="Steps and examples to the target",
-        caption=f"Outcome: {outcome.label}. {captions.TRADEOFF} {DEFINITION}.",
+        caption=f"Outcome: {outcome.label}. {captions.TRADEOFF} {definition}.",
         figure=tradeoff_figure(table, sweep.tradeoff, outcome=outcome, theme=PAGE),
         tables=tradeoff_markup(sweep),
     )
@@ -136,18 +135,25 @@ def _verdict(sweep: Sweep) -> Markup:
         )
     name = str(sweep.verdict["verdict"])
     kind = "verdict undetermined" if name == UNDETERMINED else "verdict"
-    formula = f"<p>η*(B) = <code>{text(LAWS[name].formula)}</code></p>" if name in LAWS else ""
-    lines = [_sentence(sweep.verdict.get("reason"))]
-    surge = sweep.verdict.get("smallest_detectable_surge")
-    if _known(surge):
-        lines.append(
-            f"Smallest surge (fall of the best rate after a peak) that this grid could have shown: {_share(surge)}."
-        )
-    suggested = sweep.verdict.get("suggested_trials")
-    if _known(suggested):
-        lines.append(f"Trials that would tell more: {suggested}")
-    body = "".join(paragraph(line) for line in lines if line)
-    return f'<div class="{kind}"><h3>Verdict: {text(name)}</h3>{formula}{body}</div>'
+    facts: dict[str, object] = {}
+    if name in LAWS:
+        facts["best rate at batch size B"] = LAWS[name].formula
+        fits = sweep.tables.fits[sweep.tables.fits["law"] == name]
+        facts["parameters, 95\u00a0% intervals"] = "; ".join(parameter_words(row) for row in fits.to_dict("records"))
+    surge = sweep.verdict["smallest_detectable_surge"]
+    if np.isfinite(surge):
+        facts["smallest fall after a peak that the grid could show"] = f"{100 * surge:.0f}\u00a0%"
+    if sweep.verdict["suggested_trials"]:
+        facts["trials that would tell more"] = sweep.verdict["suggested_trials"]
+    return (
+        f'<div class="{kind}"><h3>Verdict: {text(name)}</h3>{paragraph(_reason(sweep.verdict["reason"]))}'
+        f"{definitions(facts)}</div>"
+    )
+
+
+def _reason(reason: str) -> str:
+    """Return the reason as a sentence, unless it begins with the name of a law, which keeps its letters."""
+    return reason if reason.split(maxsplit=1)[:1] in [[law] for law in LAWS] else capitalised(reason)
 
 
 def _figure_markup(shown: Shown, *, name: str, label: str) -> Markup:
@@ -155,21 +161,6 @@ def _figure_markup(shown: Shown, *, name: str, label: str) -> Markup:
     return (
         f"<h3>{text(shown.heading)}</h3><figure>"
         f'<div class="plot" data-figure="{name}" role="img" aria-label="{text(shown.heading)}"></div>'
-        f"<figcaption><b>Figure {label}.</b> {text(shown.caption)}</figcaption></figure>"
+        f"<figcaption><b>Figure {label}.</b> {prose(shown.caption)}</figcaption></figure>"
         f'<script type="application/json" id="{name}">{spec}</script>{shown.tables}'
     )
-
-
-def _known(value: Any) -> bool:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return False
-    return not (isinstance(value, str) and not value.strip())
-
-
-def _sentence(value: Any) -> str:
-    words = str(value).strip() if _known(value) else ""
-    return words if not words or words.endswith((".", "!", "?")) else f"{words}."
-
-
-def _share(value: Any) -> str:
-    return f"{100 * float(value):.0f}\u00a0%" if isinstance(value, float | np.floating) else str(value)

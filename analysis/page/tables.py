@@ -56,7 +56,14 @@ def optima_markup(sweep: Sweep) -> Markup:
         )
         for row in optima_table(sweep.tables.optima).to_dict("records")
     ]
-    headers = ("batch size (examples/step)", "best learning rate [95 %]", "outcome there", "status", "cells", "seeds")
+    headers = (
+        "batch size (examples/step)",
+        "best learning rate [95\u00a0%]",
+        "outcome there",
+        "status",
+        "cells",
+        "seeds",
+    )
     caption = f"Best learning rate by batch size. Outcome: {sweep.outcome.label}."
     return data_table(caption, headers, rows, numeric=(1, 2, 4, 5))
 
@@ -75,7 +82,7 @@ def laws_markup(sweep: Sweep) -> Markup:
                     "; ".join(dict.fromkeys(parameter_words(row) for row in fits.to_dict("records"))),
                     number(first["aicc"]),
                     share(first["weight"]),
-                    number(first["holdout_error_log2"], digits=2),
+                    _octaves(first["holdout_error_log2"]),
                     number(first["batch_sizes"]),
                 ),
             )
@@ -84,7 +91,7 @@ def laws_markup(sweep: Sweep) -> Markup:
     headers = (
         "law",
         "best rate at batch size B",
-        "parameters [95 %]",
+        "parameters [95\u00a0%]",
         "AICc",
         "AICc weight",
         "held-out error (octaves)",
@@ -117,9 +124,9 @@ def tradeoff_markup(sweep: Sweep) -> Markup:
     words = [
         interval(fit[name], fit[f"{name}_low"], fit[f"{name}_high"], digits=3) for name in ("s_min", "e_min", "b_crit")
     ]
-    headers = ("S_min (steps)", "E_min (examples)", "B_crit (examples/step)", "status", "definition of B_crit")
+    headers = ("S_min (steps)", "E_min (examples)", "B_crit (examples/step)", "B_crit is")
     caption = f"Steps against examples. Outcome: {sweep.outcome.label}."
-    return data_table(caption, headers, [(*words, _spaced(fit["status"]), fit["definition"])])
+    return data_table(caption, headers, [(*words, _FIT_STATUS.get(str(fit["status"]), str(fit["status"])))])
 
 
 def cells_markup(sweep: Sweep) -> Markup:
@@ -144,7 +151,7 @@ def trials_data(trials: pd.DataFrame) -> dict[str, Any]:
     columns = []
     for key in TRIAL_TABLE_COLUMNS:
         column = TRIAL_COLUMNS[key]
-        label = key.replace("_", " ") + (f" ({column.unit})" if column.unit not in ("", "metric") else "")
+        label = key.replace("_", " ") + (f" ({column.unit})" if column.unit not in ("", "metric", key) else "")
         described = {"key": key, "label": label, "meaning": column.meaning}
         if column.dtype == "str":
             codes, words = pd.factorize(trials[key].astype(str))
@@ -158,6 +165,10 @@ def _plain(value: float) -> float | int | None:
     if not math.isfinite(value):
         return None
     return int(value) if float(value).is_integer() else float(f"{value:.6g}")
+
+
+def _octaves(value: float) -> str:
+    return number(value) if math.isnan(value) else f"{value:.2f}"
 
 
 def _spaced(status: object) -> str:

@@ -36,6 +36,13 @@
     return value;
   }
 
+  // As many ticks as have room for their words.
+  function thinned({ tickvals, ticktext }, width) {
+    const every = Math.ceil((tickvals.length * 42) / Math.max(width, 84));
+    const kept = (items) => items.filter((_, index) => index % every === 0);
+    return { tickvals: kept(tickvals), ticktext: kept(ticktext) };
+  }
+
   // Panels are laid out for the width there is, and the legend gets the height that it needs.
   function fitted(layout, data, width) {
     const panels = layout.meta && layout.meta.panels;
@@ -43,9 +50,12 @@
     if (panels) {
       const fitting = Math.max(1, Math.min(panels, Math.floor(width / layout.meta.least_width)));
       const rows = Math.ceil(panels / fitting);
-      const columns = Math.ceil(panels / rows); // as full a last row as can be
-      layout.grid = { ...layout.grid, rows, columns };
+      layout.grid = { ...layout.grid, rows, columns: Math.ceil(panels / rows) }; // the last row as full as can be
       height = rows * layout.meta.row_height + 60;
+    }
+    const columns = (layout.grid && layout.grid.columns) || 1;
+    for (const [name, axis] of Object.entries(layout)) {
+      if (name.startsWith("xaxis") && axis.tickvals) layout[name] = { ...axis, ...thinned(axis, width / columns - 70) };
     }
     const names = data.filter((trace) => trace.showlegend !== false && trace.name).map((trace) => trace.name.length);
     const perRow = Math.max(1, Math.floor(width / (Math.max(1, ...names) * 7 + 46)));

@@ -23,7 +23,7 @@
   let page = 0;
 
   function shownNumber(value) {
-    if (Number.isInteger(value)) return value.toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
+    if (Number.isInteger(value)) return value < 1e4 ? String(value) : String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
     return String(Number(value.toPrecision(4)));
   }
 
