@@ -192,7 +192,9 @@ def _frames(parts: Iterable[Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFr
     parts = list(parts)
     trials = pd.DataFrame([part["trial"] for part in parts], columns=list(TRIAL_COLUMNS))
     curves = [
-        pd.DataFrame({"trial_id": part["trial"]["trial_id"], **part["curves"]}) for part in parts if part["curves"]["step"]
+        pd.DataFrame({"trial_id": part["trial"]["trial_id"], **part["curves"]})
+        for part in parts
+        if part["curves"]["step"]
     ]
     empty = pd.DataFrame(columns=list(CURVE_COLUMNS))
     return _conform(trials, TRIAL_COLUMNS), _conform(pd.concat(curves) if curves else empty, CURVE_COLUMNS)

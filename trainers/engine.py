@@ -148,6 +148,8 @@ def _configuration(settings: TrainSettings, plan: BatchPlan) -> dict[str, Any]:
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
         "zero_allow_untested_optimizer": True,
+        # Said even when off: DeepSpeed's own default is to clip at 1.
+        "gradient_clipping": settings.engine.gradient_clipping,
         "zero_optimization": {"stage": settings.engine.zero_stage},
         "bf16": {"enabled": settings.engine.dtype == "bfloat16"},
         "steps_per_print": None,
@@ -165,9 +167,10 @@ def _deepspeed() -> Any:
     import deepspeed.ops
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    # On CPU the first init_distributed would compile a shared-memory kernel for most of a minute.
-    # gloo does the same sums; one worker needs none.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not torch.cuda.is_available():
+        # The first init_distributed would compile a shared-memory kernel for most of a minute, after trial builds of
+        # every other kernel. gloo does the same sums, and one worker needs none.
+        deepspeed.ops.__compatible_ops__ = {}
     return deepspeed
 
 

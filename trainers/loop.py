@@ -122,9 +122,7 @@ def train(
                 metrics = _evaluate(workload, engine)
             value = metrics[target.metric]
             values |= metrics
-        yield Measured(
-            step=step, examples=step * settings.batch_size, train_seconds=clock.train_seconds, values=values
-        )
+        yield Measured(step=step, examples=step * settings.batch_size, train_seconds=clock.train_seconds, values=values)
         if losses.diverged or not math.isfinite(value):
             status = "diverged"
             message = losses.message or f"{target.metric} is {value} after {step} steps"

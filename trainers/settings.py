@@ -66,12 +66,13 @@ class Evaluation(Settings):
 
 
 class EngineSettings(Settings):
-    """What the run is executed with."""
+    """What the run is executed with. ``gradient_clipping`` bounds the norm of the whole gradient; 0 leaves it alone."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     zero_stage: Literal[0, 1, 2, 3] = 0
     micro_batch_size: int | None = Field(default=None, gt=0)
     workers: int = Field(default=1, gt=0)
+    gradient_clipping: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class TrainSettings(Settings):

@@ -65,8 +65,12 @@ def _from_file(name: str) -> type[Workload]:
         raise SettingsError(f"workload {name!r}: there is no file {path!r} (seen from {os.getcwd()})")
     module = _import_file(path)
     if not hasattr(module, attribute):
-        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Workload) and v is not Workload]
-        raise SettingsError(f"workload {name!r}: the file defines no {attribute}; its workloads: {', '.join(classes) or 'none'}")
+        classes = [
+            n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Workload) and v is not Workload
+        ]
+        raise SettingsError(
+            f"workload {name!r}: the file defines no {attribute}; its workloads: {', '.join(classes) or 'none'}"
+        )
     return _checked(getattr(module, attribute), name)
 
 
@@ -84,7 +88,9 @@ def _import_file(path: str) -> ModuleType:
 
 def _checked(found: Any, name: str) -> type[Workload]:
     if not (inspect.isclass(found) and issubclass(found, Workload)):
-        raise SettingsError(f"workload {name!r} must be a class derived from trainers.workload.Workload, but got {found!r}")
+        raise SettingsError(
+            f"workload {name!r} must be a class derived from trainers.workload.Workload, but got {found!r}"
+        )
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise SettingsError(f"workload {name!r} must implement {missing}")

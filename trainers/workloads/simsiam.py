@@ -176,9 +176,7 @@ class SimSiam(Workload):
 
 
 class _Siamese(nn.Module):
-    def __init__(
-        self, encoder: nn.Module, *, projection_size: int, predictor_size: int, projector_layers: int
-    ) -> None:
+    def __init__(self, encoder: nn.Module, *, projection_size: int, predictor_size: int, projector_layers: int) -> None:
         super().__init__()
         self.encoder = encoder
         sizes = [encoder.output_size] + [projection_size] * projector_layers
