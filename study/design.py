@@ -1,4 +1,4 @@
-"""Which trials a study consists of, and in which order they run: pure functions of the resolved study and stored rows."""
+"""Which trials a study consists of, and in which order they run; depends on the study and the stored rows alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from results import TrialSpec
 
@@ -131,7 +131,7 @@ class Design:
                     raise ConfigError(_collision(other, trial))
 
     @property
-    def outcomes(self) -> dict[str, str]:
+    def outcomes(self) -> dict[str, Literal["steps_to_target", "value_at_budget"]]:
         """What each sweep measures, by the sweep's name."""
         return {sweep.name: sweep.sweep.outcome for sweep in self.sweeps}
 

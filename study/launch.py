@@ -14,6 +14,7 @@ from results import ResultStore
 
 from .cluster import cluster, concurrency
 from .design import Design, PlannedTrial
+from .folder import stored_rows
 from .resolve import ResolvedStudy, locate_workload
 from .version import code_version
 
@@ -34,11 +35,6 @@ class RunSummary:
     """Whether a signal ended the study early; what was stored stays."""
     seconds: float
     concurrency: int
-
-
-def stored_rows(store: ResultStore) -> dict[str, Mapping[str, Any]]:
-    """Return the rows of ``store`` by trial id."""
-    return {row["trial_id"]: row for row in store.trials().to_dict("records")}
 
 
 def run_missing(

@@ -1,0 +1,111 @@
+"""Drawing a study's progress: a live table on a terminal, a line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from .design import PlannedTrial
+from .progress import BatchProgress, Progress, Snapshot
+
+LIVE_SECONDS = 0.5
+PLAIN_SECONDS = 10.0
+
+
+class Display:
+    """An ``Observer`` that feeds ``progress`` and draws it at most every ``seconds``."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        draw: Callable[[Snapshot], None],
+        *,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Draw for the first time after ``seconds``."""
+        self._progress = progress
+        self._draw = draw
+        self._seconds = seconds
+        self._clock = clock
+        self._drawn = clock()
+
+    def started(self, trial: PlannedTrial) -> None:
+        """Pass on."""
+        self._progress.started(trial)
+
+    def advanced(self, trial: PlannedTrial, step: int) -> None:
+        """Pass on."""
+        self._progress.advanced(trial, step)
+
+    def stored(self, row: Mapping[str, Any]) -> None:
+        """Pass on."""
+        self._progress.stored(row)
+
+    def tick(self) -> None:
+        """Draw when it is time."""
+        if self._clock() - self._drawn >= self._seconds:
+            self._draw(self._progress.snapshot())
+            self._drawn = self._clock()
+
+
+@contextmanager
+def show_progress(progress: Progress, console: Console, *, quiet: bool) -> Iterator[Display]:
+    """Draw ``progress`` on ``console`` until the block ends, in the form that the console allows."""
+    if quiet:
+        yield Display(progress, lambda _: None, seconds=float("inf"))
+    elif console.is_terminal:
+        with Live(Text("starting workers …"), console=console, auto_refresh=False, transient=True) as live:
+            yield Display(progress, lambda s: live.update(progress_view(s), refresh=True), seconds=LIVE_SECONDS)
+    else:
+        yield Display(
+            progress, lambda s: console.print(progress_line(s), highlight=False, soft_wrap=True), seconds=PLAIN_SECONDS
+        )
+
+
+def progress_line(snapshot: Snapshot) -> str:
+    """Return the totals as one line."""
+    counts = (
+        f"{snapshot.stored} of {snapshot.trials} trials stored, {snapshot.running} running, {snapshot.waiting} waiting"
+    )
+    troubles = [f"{n} {what}" for n, what in ((snapshot.diverged, "diverged"), (snapshot.failed, "failed")) if n]
+    left = "" if snapshot.seconds_left is None else f"; about {duration(snapshot.seconds_left)} left"
+    return f"{', '.join([counts, *troubles])}{left}"
+
+
+def progress_view(snapshot: Snapshot) -> Group:
+    """Return the totals and the best rate of each batch size."""
+    return Group(Text(progress_line(snapshot)), batch_table(snapshot.batches))
+
+
+def batch_table(batches: tuple[BatchProgress, ...]) -> Table:
+    """Return a table with a row for each sweep and batch size."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("sweep", "batch size", "stored", "diverged", "failed", "best rate", "outcome"):
+        table.add_column(header, justify="left" if header in ("sweep", "outcome") else "right")
+    for batch in batches:
+        unit = "steps to target" if batch.outcome == "steps_to_target" else "at the budget"
+        table.add_row(
+            batch.sweep,
+            str(batch.batch_size),
+            f"{batch.stored}/{batch.trials}",
+            str(batch.diverged or ""),
+            str(batch.failed or ""),
+            "" if batch.best_rate is None else f"{batch.best_rate:.4g}",
+            "" if batch.best_outcome is None else f"{batch.best_outcome:.4g} {unit}",
+        )
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

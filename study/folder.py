@@ -1,0 +1,81 @@
+"""A study's folder: the resolved study beside its rows, and the report made from both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results import ResultStore
+
+from .config import StudyConfig
+from .design import Design
+from .errors import ConfigError
+from .loading import load_study, resolved_yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STUDY_FILE = "study.yaml"
+REPORT_FILE = "report.html"
+
+
+def default_folder(config: StudyConfig) -> Path:
+    """Return where a study's results go unless the user says otherwise."""
+    return Path("results") / config.name
+
+
+def stored_rows(store: ResultStore) -> dict[str, Mapping[str, Any]]:
+    """Return the rows of ``store`` by trial id."""
+    return {row["trial_id"]: row for row in store.trials().to_dict("records")}
+
+
+def write_study(store: ResultStore, config: StudyConfig) -> None:
+    """Put the resolved study beside its rows."""
+    store.write_text(STUDY_FILE, resolved_yaml(config))
+
+
+def open_folder(folder: Path) -> tuple[StudyConfig, ResultStore]:
+    """Return the resolved study and the store of a folder that ``write_study`` made.
+
+    Raises:
+        ConfigError: the folder holds no study.
+    """
+    if not (folder / STUDY_FILE).is_file():
+        raise ConfigError(f"{folder}: holds no {STUDY_FILE}; 'batchlaw run STUDY --out {folder}' makes one")
+    return load_study(folder / STUDY_FILE).config, ResultStore(folder)
+
+
+def study_tables(design: Design, store: ResultStore) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return trials and curves of this study's trials alone, under its own names.
+
+    The store may hold trials of other studies, and other studies may have run some of this one's.
+    """
+    trials, curves, _ = store.read()
+    rows = {row["trial_id"]: row for row in trials.to_dict("records")}
+    sweeps = {trial.trial_id: trial.sweep for trial in design.trials(rows)}
+    trials = trials[trials["trial_id"].isin(sweeps)].reset_index(drop=True)
+    trials = trials.assign(study=design.name, sweep=trials["trial_id"].map(sweeps).astype("str"))
+    curves = curves[curves["trial_id"].isin(sweeps)].reset_index(drop=True)
+    return trials, curves
+
+
+def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed: int = 0) -> tuple[list[str], Path]:
+    """Analyse what is stored, write tables and report, and return the answer in words and the report's path."""
+    from analysis.report import write_report
+    from analysis.study_analysis import analyse
+
+    design = Design(config)
+    trials, curves = study_tables(design, store)
+    if trials.empty:
+        raise ConfigError(f"{folder}: no trial of the study {config.name} is stored; run it first")
+    analysis = analyse(trials, curves, outcomes=design.outcomes, seed=seed)
+    analysis.write_tables(folder / "tables")
+    path = write_report(
+        analysis,
+        folder / REPORT_FILE,
+        title=config.name,
+        trials=trials,
+        study_description=config.model_dump(mode="json"),
+    )
+    return analysis.sentences(), path

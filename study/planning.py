@@ -1,0 +1,105 @@
+"""The dry run: what a study would run, with its arithmetic and its price."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from .cost import CostModel
+from .design import Design
+from .display import duration
+from .resolve import BatchArithmetic, ResolvedStudy
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """One batch size of one sweep."""
+
+    sweep: str
+    arithmetic: BatchArithmetic
+    rates: tuple[float, ...]
+    trials: int
+    stored: int
+    missing_seconds: float | None
+    """Expected core time of what is missing; ``None`` where nothing comparable is stored."""
+
+    @property
+    def missing(self) -> int:
+        """Trials to run."""
+        return self.trials - self.stored
+
+
+def plan(study: ResolvedStudy, design: Design, rows: Mapping[str, Mapping[str, Any]]) -> list[PlanRow]:
+    """Return what the study consists of, given what is stored."""
+    cost = CostModel(rows.values())
+    table = []
+    for sweep in design.sweeps:
+        for batch_size, lattice in sweep.lattices.items():
+            span = sweep.span(batch_size, rows)
+            trials = [sweep.trial(batch_size, index, seed) for index in span for seed in sweep.sweep.seeds]
+            missing = [trial for trial in trials if trial.trial_id not in rows]
+            seconds = [cost.seconds(trial) for trial in missing]
+            known = [second for second in seconds if second is not None]
+            table.append(
+                PlanRow(
+                    sweep=sweep.name,
+                    arithmetic=study.arithmetic[sweep.name, batch_size],
+                    rates=tuple(lattice.rate(index) for index in span),
+                    trials=len(trials),
+                    stored=len(trials) - len(missing),
+                    missing_seconds=sum(known) if len(known) == len(seconds) else None,
+                )
+            )
+    return table
+
+
+def plan_table(rows: list[PlanRow]) -> Table:
+    """Return the plan as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    headers = (
+        "sweep",
+        "batch size",
+        "micro × accumulation × workers",
+        "rates",
+        "steps",
+        "examples",
+        "trials",
+        "stored",
+        "cost",
+    )
+    for header in headers:
+        table.add_column(header, justify="left" if header in ("sweep", "rates") else "right")
+    for row in rows:
+        batch = row.arithmetic
+        table.add_row(
+            row.sweep,
+            f"{batch.batch_size:,}",
+            f"{batch.micro_batch_size} × {batch.accumulation_steps} × {batch.world_size}",
+            f"{len(row.rates)}: {row.rates[0]:.3g} to {row.rates[-1]:.3g}",
+            f"{batch.steps:,}",
+            f"{batch.examples:,}",
+            str(row.trials),
+            str(row.stored),
+            "" if row.missing_seconds is None else duration(row.missing_seconds),
+        )
+    return table
+
+
+def plan_summary(rows: list[PlanRow], *, extendable: bool) -> str:
+    """Return the totals in words."""
+    missing = sum(row.missing for row in rows)
+    examples = sum(row.missing * row.arithmetic.examples for row in rows)
+    seconds = [row.missing_seconds for row in rows]
+    price = (
+        f"about {duration(sum(s for s in seconds if s is not None))} of one worker's time, judged by stored trials"
+        if all(second is not None for second in seconds)
+        else "cost unknown: nothing comparable is stored"
+    )
+    more = "; the grid may grow where the best rate lies at its edge" if extendable else ""
+    return (
+        f"{sum(row.trials for row in rows)} trials, {sum(row.stored for row in rows)} stored, {missing} to run: "
+        f"at most {examples:,} examples; {price}{more}"
+    )
