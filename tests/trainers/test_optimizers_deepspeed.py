@@ -100,7 +100,9 @@ def test_bfloat16_starts_at_the_same_weights_and_goes_nearly_the_same_way(deepsp
     start = flat(engine.module)
     assert torch.equal(start, flat(make_model()))
     moved, expected = train_engine(engine, torch.bfloat16) - start, train_plainly(name, settings) - start
-    assert (moved - expected).norm() < 0.1 * expected.norm()
+    # Rounding turns the sign of gradients near zero, and each turn is a whole step the other way.
+    share = 0.2 if name == "sign-sgd" else 0.1
+    assert (moved - expected).norm() < share * expected.norm()
 
 
 def test_without_care_the_wrapper_would_decay_the_weights_and_count_a_step(deepspeed):
