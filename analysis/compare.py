@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,11 +42,19 @@ class Verdict:
     suggested_trials: str
 
 
-def compare(fits: Fits, optima: pd.DataFrame) -> pd.DataFrame:
-    """Return one verdict per sweep with ``VERDICT_COLUMNS``."""
+_NOTHING = Verdict(
+    verdict=UNDETERMINED,
+    reason="there is no trial that can be used.",
+    smallest_detectable_surge=None,
+    suggested_trials="look at the messages of the failed trials, then run the sweep again",
+)
+
+
+def compare(fits: Fits, optima: pd.DataFrame, *, sweeps: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return one verdict for each of ``sweeps`` (all that are fitted, if left out) with ``VERDICT_COLUMNS``."""
     rows: list[dict[str, object]] = []
-    for sweep, by_law in fits.items():
-        verdict = decide(by_law, optima[optima["sweep"] == sweep])
+    for sweep in fits if sweeps is None else sweeps:
+        verdict = decide(fits[sweep], optima[optima["sweep"] == sweep]) if sweep in fits else _NOTHING
         rows.append({"sweep": sweep, **dataclasses.asdict(verdict)})
     table = pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
     return table.astype({"smallest_detectable_surge": float})

@@ -90,12 +90,13 @@ def fits_table(fits: Fits) -> pd.DataFrame:
 
 
 def bands_table(fits: Fits, optima: pd.DataFrame, *, per_octave: int = 2, beyond: float = 4.0) -> pd.DataFrame:
-    """Return every law's rate and interval on a ladder of batches that goes ``beyond`` the tested ones both ways."""
+    """Return every law's rate and interval on a ladder of the tested batches, their doubles, and more on both sides."""
     frames = []
     for sweep, by_law in fits.items():
         batch = optima.loc[optima["sweep"] == sweep, "batch_size"].to_numpy(dtype=float)
         first, last = np.log2(max(batch.min() / beyond, 1.0)), np.log2(batch.max() * beyond)
-        ladder = 2.0 ** np.linspace(first, last, max(2, round((last - first) * per_octave) + 1))
+        even = 2.0 ** np.linspace(first, last, max(2, round((last - first) * per_octave) + 1))
+        ladder = np.unique(np.round(np.concatenate([even, batch, 2.0 * batch]), 6))
         for name, fit in by_law.items():
             if fit.status == "failed":
                 continue

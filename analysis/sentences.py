@@ -34,22 +34,17 @@ def sweep_sentences(analysis: Analysis, sweep: str) -> list[str]:
             lines.append(_rates_by_law(analysis, sweep, row.verdict))
         if row.suggested_trials:
             lines.append(f"{sweep}: what would tell more: {row.suggested_trials}.")
-    lines.append(_optima_line(analysis.optima, sweep, outcome))
+    if len(analysis.optima):
+        lines.append(_optima_line(analysis.optima, sweep, outcome))
     lines += _tradeoff_lines(analysis, sweep)
     return [line for line in lines if line]
 
 
 def _rates_by_law(analysis: Analysis, sweep: str, law: str) -> str:
-    band = analysis.bands[analysis.bands["law"] == law]
+    band = analysis.bands[analysis.bands["law"] == law].set_index("batch_size")["learning_rate"]
     tested = analysis.optima["batch_size"].to_numpy(dtype=float)
-    ln_batch, ln_rate = np.log(band["batch_size"].to_numpy(float)), np.log(band["learning_rate"].to_numpy(float))
-    at = np.interp(np.log(tested), ln_batch, ln_rate)
-    pairs = ", ".join(f"{b:.0f}: {r:.3g}" for b, r in zip(tested, np.exp(at), strict=True))
-    last = np.log(tested.max())
-    first = np.log(tested.min())
-    grow = [
-        np.exp(np.interp(x + np.log(2), ln_batch, ln_rate) - np.interp(x, ln_batch, ln_rate)) for x in (first, last)
-    ]
+    pairs = ", ".join(f"{b:.0f}: {band[b]:.3g}" for b in tested)
+    grow = [band[2.0 * b] / band[b] for b in (tested.min(), tested.max())]
     return (
         f"{sweep}: rates by {law} at batch size {pairs}. Doubling the batch multiplies the rate by {grow[0]:.2f} from "
         f"{tested.min():.0f} and by {grow[1]:.2f} from {tested.max():.0f} (the latter lies outside the tested range)."

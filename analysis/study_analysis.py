@@ -122,7 +122,7 @@ def analyse(
         optima=optima_table,
         fits=fits_table(fits),
         bands=bands_table(fits, optima_table),
-        verdicts=compare(fits, optima_table),
+        verdicts=compare(fits, optima_table, sweeps=list(outcomes)),
         steps=_stack(step_parts, STEP_COLUMNS),
         tradeoff=_stack(tradeoff_parts, TRADEOFF_COLUMNS),
         curves=curves,
