@@ -133,7 +133,8 @@ class ResultStore:
         """Return trials, curves and the skipped files in one pass over the storage."""
         parts, skipped = self._read_parts()
         trials, curves = _frames(parts.values())
-        trial_frames, curve_frames = [], []
+        trial_frames: list[pd.DataFrame] = []
+        curve_frames: list[pd.DataFrame] = []
         for path in self._compacted("trials"):
             try:
                 rows = _conform(self._read_parquet(path), TRIAL_COLUMNS)

@@ -94,12 +94,16 @@ def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], batch: Batch) 
     return tuple(map_tensors(function, value) for value in batch)
 
 
+def cut(batch: Batch, first: int, last: int) -> Batch:
+    """Return the examples ``first`` to ``last`` (exclusive) of ``batch``, without copying."""
+    return map_tensors(lambda tensor: tensor[first:last], batch)
+
+
 def micro_batches(batch: Batch, plan: BatchPlan, *, rank: int) -> Iterator[Batch]:
     """Yield the micro-batches of worker ``rank``, in order: a contiguous share of the global batch."""
     start = rank * plan.device_share
     for first in range(start, start + plan.device_share, plan.micro_batch_size):
-        piece = slice(first, first + plan.micro_batch_size)
-        yield batch if plan.micro_batch_size == plan.batch_size else map_tensors(lambda t, p=piece: t[p], batch)
+        yield batch if plan.micro_batch_size == plan.batch_size else cut(batch, first, first + plan.micro_batch_size)
 
 
 def example_order(size: int, *, seed: int) -> Iterator[np.ndarray]:
@@ -135,8 +139,8 @@ def rebatch(blocks: Iterable[Batch], batch_size: int) -> Iterator[Batch]:
         merged = held[0] if len(held) == 1 else _concatenate(held)
         whole = available // batch_size * batch_size
         for first in range(0, whole, batch_size):
-            yield map_tensors(lambda t, f=first: t[f : f + batch_size], merged)
-        held = [map_tensors(lambda t, w=whole: t[w:], merged)] if whole < available else []
+            yield cut(merged, first, first + batch_size)
+        held = [cut(merged, whole, available)] if whole < available else []
         available -= whole
 
 

@@ -27,7 +27,10 @@ class Engine(Protocol):
     """What the training loop needs: a DeepSpeed engine, or the bare loop it is compared with."""
 
     plan: BatchPlan
-    model: nn.Module
+
+    @property
+    def model(self) -> nn.Module:
+        """The workload's model."""
 
     def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
         """Take one optimiser step on the global ``batch`` at ``rate_factor`` times the peak rate.

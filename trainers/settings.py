@@ -103,7 +103,7 @@ class TrainSettings(Settings):
         if settings.engine.zero_stage > 0 and settings.optimizer not in ELEMENTWISE:
             raise SettingsError(
                 f"engine.zero_stage must be 0 for {settings.optimizer}, whose update needs whole tensors that ZeRO "
-                f"flattens, but got {settings.engine.zero_stage}; elementwise optimisers: {', '.join(sorted(ELEMENTWISE))}"
+                f"flattens, but got {settings.engine.zero_stage}; with ZeRO use {', '.join(sorted(ELEMENTWISE))}"
             )
         settings.plan()
         return settings

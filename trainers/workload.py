@@ -68,11 +68,11 @@ class Workload(abc.ABC):
         """
 
     @abc.abstractmethod
-    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def loss(self, model: Any, batch: Any) -> torch.Tensor:
         """Return the scalar mean over the examples of ``batch``."""
 
     @abc.abstractmethod
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         """Return ``metrics`` on held-out data. The model is in evaluation mode, without gradients.
 
         The result depends on the model alone: same weights, same numbers.

@@ -38,8 +38,8 @@ def token_windows(*, dataset: str, text_field: str, tokens: str, length: int) ->
     """Return a text data set cut into windows, kept in memory for the next trials of the process.
 
     The texts of a split are joined by a separator and cut every ``length`` tokens, so there is no padding; the
-    windows are then shuffled once, by a fixed seed. ``dataset`` is ``rotten-tomatoes`` or a hub data set with the splits train and
-    validation; ``tokens`` is ``characters``, ``wordpiece`` or a hub tokeniser.
+    windows are then shuffled once, by a fixed seed. ``dataset`` is ``rotten-tomatoes`` or a hub data set with the
+    splits train and validation; ``tokens`` is ``characters``, ``wordpiece`` or a hub tokeniser.
 
     Raises:
         DataError: the data can't be had, or hold less than one window.

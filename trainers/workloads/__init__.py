@@ -55,7 +55,8 @@ def find_workload(name: str) -> type[Workload]:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise SettingsError(
-        f"workload {name!r} is unknown; {hint}known: {', '.join(known)}, or a file of yours as path/to/file.py:ClassName"
+        f"workload {name!r} is unknown; {hint}known: {', '.join(known)}, "
+        "or a file of yours as path/to/file.py:ClassName"
     )
 
 

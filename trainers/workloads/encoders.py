@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -33,7 +35,7 @@ class _Conv(nn.Module):
         super().__init__()
         widths = [channels, width, 2 * width, 4 * width]
         layers: list[nn.Module] = []
-        for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
             stride = 1 if number == 0 else 2
             layers += [
                 nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
@@ -69,7 +71,7 @@ class _ResNet(nn.Module):
                     f"encoder must be conv, resnet or a ResNet on the hub, but got {name!r} ({reason})"
                 ) from error
         self.model = ResNetModel(configuration)
-        self.output_size = configuration.hidden_sizes[-1]
+        self.output_size = list(configuration.hidden_sizes or [])[-1]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.model(images).pooler_output.flatten(1)

@@ -1,13 +1,13 @@
 """The noisy quadratic: the one workload whose every answer is known to machine precision.
 
-L(θ) = ½ Σ hᵢ θᵢ², with per-example gradients hᵢθᵢ + ξᵢ, ξᵢ ~ N(0, σᵢ²) (Zhang et al. 2019, section 3). For plain SGD at a constant
-rate the expected loss follows an exact recursion, from which optimal rates and steps to a target follow.
+L(θ) = ½ Σ hᵢ θᵢ², with per-example gradients hᵢθᵢ + ξᵢ, ξᵢ ~ N(0, σᵢ²) (Zhang et al. 2019, section 3). For plain SGD
+at a constant rate the expected loss follows an exact recursion, from which optimal rates and steps to a target follow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ _BLOCK = 256
 
 
 class QuadraticSettings(Settings):
-    """Spectrum hᵢ = i^(−spectrum_exponent); noise σᵢ² = noise·hᵢ (``curvature``) or noise (``white``); θᵢ(0) = start."""
+    """Spectrum hᵢ = i^(−spectrum_exponent); σᵢ² = noise·hᵢ (``curvature``) or noise (``white``); θᵢ(0) = start."""
 
     dimensions: int = Field(default=200, gt=0)
     spectrum_exponent: float = Field(default=1.0, ge=0)
@@ -67,12 +67,12 @@ class Quadratic(Workload):
         while True:
             yield torch.randn(_BLOCK, self.settings.dimensions, generator=generator) * self._torch_deviation
 
-    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def loss(self, model: Any, batch: Any) -> torch.Tensor:
         """Return ½θᵀHθ + mean(ξ)·θ, whose gradient is the noisy one."""
         theta = model.theta
-        return self._population_loss(theta) + (batch.mean(dim=0) * theta).sum()  # type: ignore[union-attr]
+        return self._population_loss(theta) + (batch.mean(dim=0) * theta).sum()
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         """Return the population loss, which is known."""
         return {"loss": float(self._population_loss(model.theta))}
 
@@ -81,7 +81,7 @@ class Quadratic(Workload):
 
     # -- exact answers ------------------------------------------------------------------------------
 
-    def exact_loss(self, *, learning_rate: float | np.ndarray, batch_size: int, steps: int) -> np.ndarray:
+    def exact_loss(self, *, learning_rate: float | np.ndarray, batch_size: int, steps: int) -> Any:
         """Return the expected loss of plain SGD after ``steps`` steps at a constant rate.
 
         E θᵢ² ← (1 − ηhᵢ)² E θᵢ² + η²σᵢ²/B, summed in closed form. ``learning_rate`` may be an array; the result

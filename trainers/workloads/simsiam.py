@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -26,10 +27,8 @@ _LABEL_DRAWS = 50
 class SimSiamSettings(Settings):
     """Data, encoder and heads.
 
-    ``dataset`` is ``digits``, ``fashion-mnist`` or a hub data set; ``encoder`` is ``conv`` (three convolutions of
-    ``width``, 2·width, 4·width channels) or ``resnet`` (transformers' ResNet at ``resnet_layers`` and ``width``), or a hub
-    model's name whose configuration is loaded and freshly initialised. ``stop_gradient=False`` is the ablation that
-    collapses.
+    ``dataset`` is ``digits``, ``fashion-mnist`` or a hub data set; ``encoder`` is as in ``build_encoder``.
+    ``stop_gradient=False`` is the ablation that collapses.
     """
 
     dataset: str = "digits"
@@ -105,16 +104,16 @@ class SimSiam(Workload):
         import kornia.augmentation as ka
 
         s = self.settings
-        size = tuple(self.pictures.train.shape[-2:])
+        height, width = self.pictures.train.shape[-2:]
         return ka.AugmentationSequential(
-            ka.RandomResizedCrop(size, scale=(s.crop_scale_low, 1.0), ratio=(0.8, 1.25)),
+            ka.RandomResizedCrop((height, width), scale=(s.crop_scale_low, 1.0), ratio=(0.8, 1.25)),
             ka.RandomRotation(s.rotation_degrees, p=1.0 if s.rotation_degrees else 0.0),
             ka.RandomBrightness((1.0 - min(s.brightness, 1.0), 1.0 + s.brightness), p=1.0 if s.brightness else 0.0),
         )
 
-    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def loss(self, model: Any, batch: Any) -> torch.Tensor:
         """Return the symmetrised negative cosine similarity, in [−1, 1] (SimSiam, equation 2 and 4)."""
-        first, second = batch  # type: ignore[misc]
+        first, second = batch
         # BatchNorm sees each view by itself, as in the paper.
         z1, z2 = model.project(first), model.project(second)
         p1, p2 = model.predictor(z1), model.predictor(z2)
@@ -122,7 +121,7 @@ class SimSiam(Workload):
             z1, z2 = z1.detach(), z2.detach()
         return -0.5 * (functional.cosine_similarity(p1, z2).mean() + functional.cosine_similarity(p2, z1).mean())
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         """Return the k-NN accuracy of the encoder's output and the spread of its normalised embeddings.
 
         The spread is the mean over dimensions of the std over images, times √d: 1 for embeddings spread over
@@ -179,9 +178,9 @@ class _Siamese(nn.Module):
     def __init__(self, encoder: nn.Module, *, projection_size: int, predictor_size: int, projector_layers: int) -> None:
         super().__init__()
         self.encoder = encoder
-        sizes = [encoder.output_size] + [projection_size] * projector_layers
+        sizes: list[int] = [encoder.output_size, *[projection_size] * projector_layers]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
         layers[-2:] = [nn.BatchNorm1d(projection_size, affine=False)]  # the last one without ReLU and affine part
         self.projector = nn.Sequential(*layers)
