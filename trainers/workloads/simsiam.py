@@ -175,7 +175,7 @@ class SimSiam(Workload):
 
 
 class _Siamese(nn.Module):
-    def __init__(self, encoder: nn.Module, *, projection_size: int, predictor_size: int, projector_layers: int) -> None:
+    def __init__(self, encoder: Any, *, projection_size: int, predictor_size: int, projector_layers: int) -> None:
         super().__init__()
         self.encoder = encoder
         sizes: list[int] = [encoder.output_size, *[projection_size] * projector_layers]

@@ -1,0 +1,48 @@
+# Needs Python 3.11 or newer with venv and pip, and make. Everything is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help env study data test test-slow test-gpu lint format bench clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: $(READY)  ## Virtual environment with everything, at the pinned versions
+
+# --no-compile saves most of a minute: Python compiles what it imports anyway.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	@touch $@
+
+data: $(READY)  ## Fetch the quick study's text (1 archive, checked)
+	$(BIN)/batchlaw data fetch rotten-tomatoes
+
+study: data  ## Run the quick study on real data; prints the answer and the report's path
+	$(BIN)/batchlaw run quick
+
+test: $(READY)  ## The whole default test suite
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## Campaigns of many minutes
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(READY)  ## What needs a CUDA device
+	$(BIN)/python -m pytest -m gpu tests/trainers
+
+lint: $(READY)  ## Format, lint and types, as CI checks them
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)  ## Put the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## Measure what the README claims about speed, beside the alternative
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove the environment and caches; results stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
