@@ -50,6 +50,7 @@ app = typer.Typer(
     cls=OneLineErrors,
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     help="How must the learning rate change when the batch grows, and how much faster will training be?",
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data sets that come by name.")

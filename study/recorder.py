@@ -59,6 +59,10 @@ class Recorder(tune.Callback):
         self.storage_error: OSError | None = None
         """Set when the storage refuses a row; the study must stop."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep nothing: Ray pickles its callbacks for a restore that is never asked for."""
+        return {}
+
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
         """Forget what an earlier attempt at the trial reported."""
         planned = self._trial(trial)
