@@ -17,6 +17,7 @@ from torch import nn
 from .batching import BatchPlan, map_tensors, micro_batches
 from .errors import SettingsError
 from .optimizers import build_optimizer
+from .pristine import pristine
 from .settings import TrainSettings
 from .workload import Batch, LossModule, Workload
 
@@ -69,9 +70,10 @@ class DeepSpeedEngine:
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
         )
-        self._engine, self._optimizer, _, _ = deepspeed.initialize(
-            model=module, optimizer=optimizer, config=_configuration(settings, self.plan), dist_init_required=False
-        )
+        with pristine(optimizer):
+            self._engine, self._optimizer, _, _ = deepspeed.initialize(
+                model=module, optimizer=optimizer, config=_configuration(settings, self.plan), dist_init_required=False
+            )
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
         # With one worker there is nothing to reduce; DeepSpeed would still copy every gradient twice.
         if self.world_size == 1 and settings.engine.zero_stage == 0:
