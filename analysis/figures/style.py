@@ -211,6 +211,7 @@ def log_axis(values: Iterable[float | None], title: str, *, ticks: int = 7) -> d
         marks = [m * 10.0**decade for decade in decades[::every] for m in mantissas]
         if sum(min(positive) <= mark <= max(positive) for mark in marks) <= ticks:
             break
+    marks = [mark for mark in marks if min(positive) / 3 <= mark <= 3 * max(positive)]
     return axis | {"tickvals": marks, "ticktext": [number(mark) for mark in marks]}
 
 

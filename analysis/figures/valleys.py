@@ -58,7 +58,7 @@ def valleys_figure(table: pd.DataFrame, *, outcome: Outcome, theme: Theme = LIGH
     # The panels share one scale; values far on the bad side are cut off, or no valley could be seen.
     low, high = float(finite.min()), float(finite.max())
     logarithmic = low > 0 and high > 2 * low
-    rates = log_axis(table["learning_rate"], "", ticks=3)
+    rates = log_axis(table["learning_rate"], "", ticks=2)
     for index, batch_size in enumerate(batches):
         x_axis, y_axis = axis_names(index)
         rows = table[table["batch_size"] == batch_size]

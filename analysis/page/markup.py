@@ -7,6 +7,7 @@ import hashlib
 import html
 import importlib.resources
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def paragraph(value: object, *, kind: str = "") -> Markup:
 
 def prose(value: object) -> Markup:
     """Return running text; a per cent sign stays with its number."""
-    return text(value).replace(" %", "\u00a0%")
+    return re.sub(r"(?<=\d) %", "\u00a0%", text(value))
 
 
 def capitalised(sentence: object) -> str:

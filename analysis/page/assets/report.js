@@ -55,7 +55,7 @@
     }
     const columns = (layout.grid && layout.grid.columns) || 1;
     for (const [name, axis] of Object.entries(layout)) {
-      if (name.startsWith("xaxis") && axis.tickvals) layout[name] = { ...axis, ...thinned(axis, width / columns - 70) };
+      if (name.startsWith("xaxis") && axis.tickvals) layout[name] = { ...axis, ...thinned(axis, width / columns - 50) };
     }
     const names = data.filter((trace) => trace.showlegend !== false && trace.name).map((trace) => trace.name.length);
     const perRow = Math.max(1, Math.floor(width / (Math.max(1, ...names) * 7 + 46)));
@@ -66,6 +66,7 @@
   const drawnWidth = new Map();
   const config = {
     displaylogo: false,
+    showTips: false,
     displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg" },
