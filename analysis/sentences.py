@@ -58,9 +58,9 @@ def _optima_line(optima: pd.DataFrame, sweep: str, outcome: str) -> str:
     )
     text = f"{sweep}: measured best rates ({outcome}) {pairs}" if pairs else f"{sweep}: no best rate was measured"
     edges = [
-        f"{word} {r.learning_rate:.3g} at batch size {r.batch_size:.0f}"
-        for status, word in (("edge_low", "at or below"), ("edge_high", "at or above"))
-        for r in optima[optima["status"] == status].itertuples()
+        f"{word} {bound:.3g} at batch size {batch_size:.0f} (an edge of the tested rates)"
+        for status, word, end in (("edge_low", "at or below", "high"), ("edge_high", "at or above", "low"))
+        for batch_size, bound in optima.loc[optima["status"] == status, ["batch_size", end]].itertuples(index=False)
     ]
     lost = [f"{b:.0f}" for b in optima.loc[optima["status"] == "unresolved", "batch_size"]]
     if not edges and not lost:

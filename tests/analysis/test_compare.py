@@ -92,7 +92,19 @@ def test_optima_without_any_law_are_undetermined():
     table = optima("sqrt", [0.01], octaves=0.02)
     table["learning_rate"] *= np.exp(1.2 * np.resize([1.0, -1.0], len(table)))
     table["low"], table["high"] = table["learning_rate"] * 0.97, table["learning_rate"] * 1.03
-    assert verdict(table).verdict == "undetermined"
+    found = verdict(table)
+    assert found.verdict == "undetermined"
+    assert "stray from it" in found.reason
+
+
+def test_a_rival_as_simple_and_nearly_as_likely_is_not_rejected():
+    table = optima("saturating", [0.5, 60.0], octaves=0.05)
+    fits = fit_all(table)
+    assert decide(fits, table).verdict == "saturating"
+    close = dataclasses.replace(fits["half_power"], ln_likelihood=fits["saturating"].ln_likelihood - 1.0)
+    found = decide(fits | {"half_power": close}, table)
+    assert found.verdict == "undetermined"
+    assert "half_power is not rejected" in found.reason
 
 
 def test_a_better_prediction_of_large_batches_vetoes():

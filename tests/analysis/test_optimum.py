@@ -82,6 +82,14 @@ def test_more_noise_and_fewer_seeds_widen_the_interval():
     assert width(noise=0.02, seeds=2) > 1.3 * width(noise=0.02, seeds=8)
 
 
+def test_a_coarse_grid_is_not_believed_beyond_the_error_of_a_parabola():
+    # A tenth of an octave between exact cells an octave apart, falling with the square of the gap.
+    for step, octaves in ((1.0, 0.1), (0.5, 0.025)):
+        table = find_optima(parabola_sweep(root, step=step), outcome="value_at_budget", resamples=400)
+        widths = np.log2(table["high"] / table["low"])
+        assert widths.median() == pytest.approx(2 * 1.96 * octaves, rel=0.15)
+
+
 def test_an_optimum_at_the_lowest_rate_is_a_bound():
     found = only(curve({0.1: 100, 0.2: 150, 0.4: 300}))
     assert found["status"] == "edge_low"
