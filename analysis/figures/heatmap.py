@@ -64,7 +64,7 @@ def heatmap_figure(table: pd.DataFrame, optima: pd.DataFrame, *, outcome: Outcom
                 marker={"symbol": symbol, "size": 10, "color": theme.ink, "line": {"width": 2, "color": theme.ink}},
                 hoverinfo="skip",
             )
-    _add_ridge(figure, optima, theme=theme)
+    _add_ridge(figure, optima)
     batches, rates = batch_axis(table["batch_size"], ticks=9), log_axis(table["learning_rate"], "learning rate (peak)")
     for update, axis in ((figure.update_xaxes, batches), (figure.update_yaxes, rates)):
         update(title=axis["title"], showgrid=False)
@@ -131,15 +131,24 @@ def _hover(row: Mapping[str, Any], outcome: Outcome) -> str:
     return f"{head}<br>{value}trials: {counts}"
 
 
-def _add_ridge(figure: go.Figure, optima: pd.DataFrame, *, theme: Theme) -> None:
+def _add_ridge(figure: go.Figure, optima: pd.DataFrame) -> None:
     known = optima[optima["learning_rate"].notna()].sort_values("batch_size")
     if known.empty:
         return
     x, y = np.log2(known["batch_size"]), np.log2(known["learning_rate"])
     symbols = [{"edge_low": "triangle-down", "edge_high": "triangle-up"}.get(s, "circle") for s in known["status"]]
-    # A dark line under a white one can be seen on every colour of the scale.
-    under = {"mode": "lines", "line": {"color": "#000000", "width": 4}, "hoverinfo": "skip", "showlegend": False}
-    figure.add_scatter(x=x, y=y, opacity=0.55, **under)
+    error = learning_rate_error(known, log2=True)
+    # White over black can be seen on every colour of the scale, lines and intervals alike.
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": "#000000", "width": 4},
+        error_y=error | {"color": "#000000", "thickness": 5, "width": 6},
+        opacity=0.6,
+        hoverinfo="skip",
+        showlegend=False,
+    )
     figure.add_scatter(
         x=x,
         y=y,
@@ -147,6 +156,6 @@ def _add_ridge(figure: go.Figure, optima: pd.DataFrame, *, theme: Theme) -> None
         name="optimum, 95 % interval",
         line={"color": "#ffffff", "width": 2},
         marker={"symbol": symbols, "size": 10, "color": "#ffffff", "line": {"color": "#000000", "width": 1.5}},
-        error_y=learning_rate_error(known, log2=True) | {"color": theme.accent, "thickness": 2, "width": 4},
+        error_y=error | {"color": "#ffffff", "thickness": 2, "width": 4},
         hoverinfo="skip",
     )
