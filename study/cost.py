@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from statistics import fmean
+from statistics import median
 from typing import Any
 
 from results import Status
@@ -30,16 +30,16 @@ class CostModel:
     def seconds(self, trial: PlannedTrial) -> float | None:
         """Return the seconds that ``trial`` is expected to take; ``None`` where nothing comparable is stored.
 
-        Trials at the same batch size give their mean. Else the nearest batch size of the workload gives the time of
+        Trials at the same batch size give their median. Else the nearest batch size of the workload gives the time of
         a step; a larger batch is taken to cost in proportion, a smaller one as much.
         """
         spec = trial.spec
         same = self._trial_seconds.get((spec.workload, spec.optimizer, spec.batch_size))
         if same:
-            return fmean(same)
+            return median(same)
         sizes = [size for workload, size in self._step_seconds if workload == spec.workload]
         if not sizes:
             return None
         nearest = min(sizes, key=lambda size: abs(math.log(size / spec.batch_size)))
-        step_seconds = fmean(self._step_seconds[spec.workload, nearest])
+        step_seconds = median(self._step_seconds[spec.workload, nearest])
         return trial.steps * step_seconds * max(1.0, spec.batch_size / nearest)
