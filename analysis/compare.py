@@ -11,6 +11,7 @@ import pandas as pd
 from .design_advice import edge_advice, separating_trials, smallest_detectable_surge
 from .fit import FitResult
 from .fit_tables import Fits, akaike_weights
+from .laws import LAWS
 from .observations import Observations, observe
 
 VERDICT_COLUMNS = ("sweep", "verdict", "reason", "smallest_detectable_surge", "suggested_trials")
@@ -95,7 +96,8 @@ def decide(fits: Mapping[str, FitResult], optima: pd.DataFrame) -> Verdict:
     best = max(weights, key=lambda name: weights[name])
     rivals = [name for name in compared if name != best and not _rejected(compared[name], compared[best], seen)]
     rivals.sort(key=lambda name: -weights.get(name, 0.0))
-    facts = _facts(compared, seen, surge)
+    power_stands = best in (*LAWS["power"].limits, "power") or "power" in rivals
+    facts = _facts(compared, seen, surge, power_stands=power_stands)
     objection = _objection(compared, best)
     chosen = compared[best]
     support = f"{best} has the Akaike weight {weights[best]:.2f}{_holdout_text(chosen)}"
@@ -152,7 +154,7 @@ def _holdout_text(fit: FitResult) -> str:
     return f" and misses the largest batch sizes, held out, by {fit.holdout_error_log2:.2f} octaves"
 
 
-def _facts(fits: Mapping[str, FitResult], seen: Observations, surge: float | None) -> list[str]:
+def _facts(fits: Mapping[str, FitResult], seen: Observations, surge: float | None, *, power_stands: bool) -> list[str]:
     """Return what holds whatever the verdict: the exponent, bounds among the optima, the surge that could hide."""
     facts = []
     power = fits.get("power")
@@ -164,8 +166,12 @@ def _facts(fits: Mapping[str, FitResult], seen: Observations, surge: float | Non
             outside = [name for name in rules if name not in inside]
             text = [f"{_listed(inside)} inside"] if inside else []
             text += [f"{_listed(outside)} rejected"] if outside else []
+            number = f"{exponent.value:.2f} [{exponent.low:.2f}, {exponent.high:.2f}]"
+            # An exponent of data that follow no power is a mean slope, and no rule is to be read off it.
             facts.append(
-                f"The exponent is {exponent.value:.2f} [{exponent.low:.2f}, {exponent.high:.2f}]: {', '.join(text)}"
+                f"The exponent is {number}: {', '.join(text)}"
+                if power_stands
+                else f"No single power fits; the mean exponent over these batch sizes is {number}"
             )
     bounds = int(np.sum(~seen.measured))
     if bounds:

@@ -72,6 +72,12 @@ def test_the_exponent_and_its_consequences_are_said():
     assert "constant and linear are rejected" in reason
 
 
+def test_no_rule_is_read_off_the_mean_exponent_of_a_curve():
+    reason = verdict(optima("saturating", [0.5, 90.0], octaves=0.05)).reason
+    assert "No single power fits; the mean exponent" in reason
+    assert "sqrt is inside" not in reason
+
+
 def test_three_batch_sizes_decide_nothing():
     found = verdict(optima("sqrt", [0.01], batches=3, octaves=0.01))
     assert found.verdict == "undetermined"
