@@ -160,7 +160,8 @@ def _figure_markup(shown: Shown, *, name: str, label: str) -> Markup:
     spec = safe_json_text(plotly.io.to_json(shown.figure, engine="json", validate=False))
     return (
         f"<h3>{text(shown.heading)}</h3><figure>"
-        f'<div class="plot" data-figure="{name}" role="img" aria-label="{text(shown.heading)}"></div>'
+        f'<div class="plot" data-figure="{name}" role="img" aria-label="{text(shown.heading)}" '
+        f'style="min-height: {shown.figure.layout.height}px"></div>'
         f"<figcaption><b>Figure {label}.</b> {prose(shown.caption)}</figcaption></figure>"
         f'<script type="application/json" id="{name}">{spec}</script>{shown.tables}'
     )
