@@ -103,7 +103,8 @@ def _step(jacobian: Array, current: Array, point: Array, damping: Array, lower: 
     jacobian = np.where(held[:, None, :], 0.0, jacobian)
     normal = np.einsum("pni,pnj->pij", jacobian, jacobian)
     diagonal = np.einsum("pii->pi", normal)
-    ridge = damping[:, None] * np.maximum(diagonal, 1e-8) + held + 1e-300
+    # The floor keeps the matrix regular in double precision where the data leave a direction free.
+    ridge = np.maximum(damping, 1e-10)[:, None] * np.maximum(diagonal, 1e-8) + held
     normal = normal + ridge[:, :, None] * np.eye(point.shape[1])
     step = -np.linalg.solve(normal, gradient[..., None])[..., 0]
     return np.clip(step, -3.0, 3.0)

@@ -40,7 +40,7 @@ class SimSiamSettings(Settings):
     predictor_size: int = Field(default=32, gt=0)
     projector_layers: int = Field(default=2, ge=1, le=4)
     stop_gradient: bool = True
-    crop_scale_low: float = Field(default=0.5, gt=0, le=1)
+    crop_scale_low: float = Field(default=0.7, gt=0, le=1)
     rotation_degrees: float = Field(default=10.0, ge=0)
     brightness: float = Field(default=0.4, ge=0)
     labels_per_class: int = Field(default=10, gt=0)

@@ -1,0 +1,88 @@
+"""What a user meets on the command line, as far as no trial is run."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from results import ResultStore
+from study.cli import app
+
+from .studies import Study
+
+
+def batchlaw(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def assert_one_line(result: Result, *parts: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("batchlaw: ")
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_plan_shows_the_arithmetic_and_runs_nothing(study: Study) -> None:
+    path = study.write(
+        batch_sizes=[8, 16], learning_rates=[0.1, 0.2, 0.4], engine={"micro_batch_size": 2}, budget={"examples": 160}
+    )
+    out = study.folder / "out"
+    result = batchlaw("plan", path, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "2 × 4 × 1" in result.stdout
+    assert "2 × 8 × 1" in result.stdout
+    assert "3: 0.1 to 0.4" in result.stdout
+    # 2 batch sizes x 3 rates x 2 seeds of 160 examples
+    assert "12 trials, 0 stored, 12 to run: at most 1,920 examples; cost unknown" in result.stdout
+    assert not out.exists()
+
+
+def test_plan_refuses_an_impossible_cell(study: Study) -> None:
+    path = study.write(engine={"micro_batch_size": 3})
+    assert_one_line(batchlaw("plan", path), "batch_size must be a multiple", "got 4 with 1 x 3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["plan", "nowhere.yaml"], ["nowhere.yaml: no such file", "presets: "]),
+        (["plan"], ["Missing argument 'STUDY'"]),
+        (["plan", "quadratic", "--bogus"], ["No such option: --bogus"]),
+        (["bogus"], ["No such command 'bogus'"]),
+        (["status", "nowhere"], ["nowhere: holds no study.yaml"]),
+        (["report", "nowhere"], ["nowhere: holds no study.yaml"]),
+        (["data", "fetch", "nothing"], ["nothing"]),
+    ],
+)
+def test_a_wrong_command_is_one_line(
+    arguments: list[str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(batchlaw(*arguments), *parts)
+
+
+def test_a_folder_that_cannot_be_made_is_named(study: Study) -> None:
+    path = study.write()
+    assert_one_line(batchlaw("run", path, "--out", path / "out"), str(path), "Not a directory")
+
+
+def test_a_full_disk_is_named_before_anything_runs(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: ResultStore, name: str, text: str) -> None:  # noqa: ARG001
+        raise OSError(28, "No space left on device", "/data/out")
+
+    monkeypatch.setattr(ResultStore, "write_text", refuse)
+    out = study.folder / "out"
+    assert_one_line(batchlaw("run", study.write(), "--out", out), "/data/out: the disk is full")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["workloads"], "quadratic"), (["laws"], "saturating"), (["data", "list"], "digits"), (["--help"], "Usage")],
+)
+def test_lists(arguments: list[str], expected: str) -> None:
+    result = batchlaw(*arguments)
+    assert result.exit_code == 0, result.output
+    assert expected in result.stdout

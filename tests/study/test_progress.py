@@ -1,0 +1,87 @@
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from study.cost import CostModel
+from study.design import Design
+from study.display import PLAIN_SECONDS, Display, duration, progress_line, show_progress
+from study.progress import Progress
+
+from .studies import design, resolved_config, row
+
+
+def two_seeds() -> Design:
+    return design(batch_sizes=[2], learning_rates=[0.1, 0.2], seeds=[0, 1])
+
+
+def test_a_snapshot_counts_what_happened() -> None:
+    study = two_seeds()
+    a, b, c, d = study.trials({})
+    progress = Progress(study, {a.trial_id: row(a, steps=30)})
+    progress.started(b)
+    progress.started(c)
+    progress.stored(row(b, status="diverged"))
+    snapshot = progress.snapshot()
+
+    assert (snapshot.trials, snapshot.stored, snapshot.running, snapshot.waiting) == (4, 2, 1, 1)
+    assert (snapshot.diverged, snapshot.failed) == (1, 0)
+    assert snapshot.batches[0].best_rate == 0.1
+    assert snapshot.batches[0].best_outcome == 30
+    assert d.trial_id not in {a.trial_id, b.trial_id, c.trial_id}
+
+
+def test_the_time_left_counts_what_running_trials_have_done() -> None:
+    study = two_seeds()
+    a, b, c, _ = study.trials({})
+    progress = Progress(study, {})
+    assert progress.snapshot().seconds_left is None
+    progress.stored(row(a))  # took 2 seconds
+    progress.started(b)
+    progress.started(c)
+    progress.advanced(b, step=20)  # half of 40
+    # (1 + 2 + 2) seconds of work on the two workers seen
+    assert progress.snapshot().seconds_left == pytest.approx(2.5)
+
+
+def test_the_best_value_of_a_metric_to_maximise_keeps_its_sign() -> None:
+    target = {"metric": "accuracy", "mode": "max", "value": None}
+    study = design(batch_sizes=[2], learning_rates=[0.1], seeds=[0], outcome="value_at_budget", target=target)
+    (trial,) = study.trials({})
+    progress = Progress(study, {trial.trial_id: row(trial, status="exhausted", value=0.8)})
+    assert progress.snapshot().batches[0].best_outcome == 0.8
+
+
+def test_cost_is_the_median_at_the_same_batch_size_or_scaled_from_the_nearest() -> None:
+    study = design(batch_sizes=[2, 8], learning_rates=[0.1, 0.2], seeds=[0])
+    small = [t for t in study.trials({}) if t.spec.batch_size == 2]
+    large = next(t for t in study.trials({}) if t.spec.batch_size == 8)
+    cost = CostModel([row(small[0])])
+    assert cost.seconds(small[1]) == 2.0
+    assert cost.seconds(large) == pytest.approx(2.0 * 4)  # as many steps of four times the size
+    assert CostModel([row(small[0], status="failed")]).seconds(small[1]) is None
+    other = Design(resolved_config({"workload": "quadratic"})).trials({})[0]
+    assert cost.seconds(other) is None
+
+
+def test_plain_output_is_a_line_now_and_then() -> None:
+    study = two_seeds()
+    console = Console(file=io.StringIO(), force_terminal=False)
+    now = [0.0]
+    progress = Progress(study, {})
+    lines: list[str] = []
+    display = Display(progress, lambda s: lines.append(progress_line(s)), seconds=PLAIN_SECONDS, clock=lambda: now[0])
+    for moment in (1.0, 9.9, 10.0, 10.1, 20.0):
+        now[0] = moment
+        display.tick()
+    assert lines == ["0 of 4 trials stored, 0 running, 4 waiting"] * 2
+    with show_progress(progress, console, quiet=True) as quiet:
+        quiet.tick()
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (40, "40 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+    assert math.isfinite(seconds)
