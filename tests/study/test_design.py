@@ -16,10 +16,11 @@ LIST = {"learning_rates": [0.1, 0.2]}
 
 
 def test_the_id_of_a_known_trial_never_changes() -> None:
-    # printf %s '{"batch_size":2,"budget":{"examples":null,"steps":40,"stop_at_target":true},"engine":{"dtype":
-    # "float32","zero_stage":0},"evaluation":{},"learning_rate":0.5,"optimizer":"sgd","optimizer_settings":{},"schedule":{"name":
-    # "constant"},"seed":0,"target":{"metric":"loss","mode":"min","value":0.1},"workload":"bowl.py:Bowl",
-    # "workload_settings":{}}' | sha256sum | cut -c1-16      (on one line, as it is wrapped here without the breaks)
+    # printf %s JSON | sha256sum | cut -c1-16, where JSON is this without the line breaks and their indentation:
+    # {"batch_size":2,"budget":{"examples":null,"steps":40,"stop_at_target":true},
+    # "engine":{"dtype":"float32","zero_stage":0},"evaluation":{},"learning_rate":0.5,"optimizer":"sgd",
+    # "optimizer_settings":{},"schedule":{"name":"constant"},"seed":0,
+    # "target":{"metric":"loss","mode":"min","value":0.1},"workload":"bowl.py:Bowl","workload_settings":{}}
     trial = design(batch_sizes=[2], learning_rates=[0.5], seeds=[0]).trials({})[0]
     assert trial.trial_id == "6cac0c626ad8f21d"
 
