@@ -41,7 +41,11 @@ def test_no_package_imports_what_it_must_not_know(package):
 
 @pytest.mark.parametrize(
     "source",
-    ["import ray", "def f():\n    from ray.tune import report", "import importlib\nimportlib.import_module('ray.tune')"],
+    [
+        "import ray",
+        "def f():\n    from ray.tune import report",
+        "import importlib\nimportlib.import_module('ray.tune')",
+    ],
 )
 def test_the_reader_sees_every_kind_of_import(source):
     assert "ray" in imported(source)
