@@ -71,7 +71,7 @@ def test_the_initial_std_is_a_setting(model, std):
         seed=0
     )
     weights = torch.cat([p.flatten() for name, p in built.named_parameters() if name.endswith("query.weight")])
-    assert float(weights.std()) == pytest.approx(std, rel=0.05)
+    assert weights.std().item() == pytest.approx(std, rel=0.05)
 
 
 def test_sizes_are_settings():

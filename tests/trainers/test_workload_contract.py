@@ -41,10 +41,8 @@ def test_batches_have_exactly_the_size_asked_for(workload):
 
 def test_every_batch_size_cuts_the_same_stream(workload):
     def stream(batch_size, count):
-        parts = zip(
-            *(tensors(b) for b in itertools.islice(workload.train_batches(batch_size=batch_size, seed=3), count))
-        )
-        return [torch.cat(part) for part in parts]
+        batches = itertools.islice(workload.train_batches(batch_size=batch_size, seed=3), count)
+        return [torch.cat(part) for part in zip(*map(tensors, batches), strict=True)]
 
     for one, other in zip(stream(6, 200), stream(400, 3), strict=True):
         assert torch.equal(one, other)
