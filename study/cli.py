@@ -117,11 +117,12 @@ def run(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Analyse at the end.")] = True,
 ) -> None:
     """Run what is missing of a study, then answer it. The same command goes on after a crash."""
-    from results import ResultStore
+    from results import ResultStore, Status
 
+    from .baselines import measure_baselines, write_baselines
     from .design import Design
     from .display import duration, show_progress
-    from .folder import default_folder, stored_rows, write_answer, write_study
+    from .folder import default_folder, stored_rows, study_rows, write_answer, write_study
     from .launch import run_missing
     from .loading import find_study, load_study
     from .progress import Progress
@@ -147,7 +148,12 @@ def run(
         if summary.interrupted:
             typer.echo(f"batchlaw: stopped; the same command goes on with what is missing of {folder}", err=True)
             raise typer.Exit(INTERRUPTED)
+    failed = [row for row in study_rows(design, stored_rows(store)) if row["status"] == Status.FAILED]
+    if failed:
+        typer.echo(f"{len(failed)} trials failed and are fitted nowhere; the first: {failed[0]['message']}")
     if report:
+        if missing:
+            write_baselines(store, measure_baselines(resolved))
         _answer(*write_answer(folder, resolved.config, store))
 
 

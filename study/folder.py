@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from results import ResultStore
 
+from .baselines import read_baselines
 from .config import StudyConfig
-from .design import Design
+from .design import Design, Rows
 from .errors import ConfigError
 from .loading import load_study, resolved_yaml
 
@@ -46,6 +47,11 @@ def open_folder(folder: Path) -> tuple[StudyConfig, ResultStore]:
     return load_study(folder / STUDY_FILE).config, ResultStore(folder)
 
 
+def study_rows(design: Design, rows: Rows) -> list[Mapping[str, Any]]:
+    """Return the stored rows of this study's trials."""
+    return [rows[trial.trial_id] for trial in design.trials(rows) if trial.trial_id in rows]
+
+
 def study_tables(design: Design, store: ResultStore) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return trials and curves of this study's trials alone, under its own names.
 
@@ -77,5 +83,6 @@ def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed:
         title=config.name,
         trials=trials,
         study_description=config.model_dump(mode="json"),
+        baselines=read_baselines(folder),
     )
     return analysis.sentences(), path

@@ -53,9 +53,7 @@ def run_missing(
     before = len(rows)
     with cluster(study.config.resources, address=address) as scratch:
         at_once = concurrency(study.config.resources)
-        interrupted, recorder = _tune(
-            study, design, store, rows, observer=observer, at_once=at_once, scratch=scratch, address=address
-        )
+        interrupted, recorder = _tune(study, design, store, rows, observer=observer, at_once=at_once, scratch=scratch)
     if recorder.storage_error is not None:
         raise recorder.storage_error
     store.compact()
@@ -76,7 +74,6 @@ def _tune(
     observer: Observer,
     at_once: int,
     scratch: Path,
-    address: str | None,
 ) -> tuple[bool, Recorder]:
     from ray import tune
 
@@ -117,7 +114,7 @@ def _tune(
             ),
             run_config=tune.RunConfig(
                 name=study.config.name,
-                storage_path=None if address else str(scratch / "tune"),
+                storage_path=str(scratch / "tune"),
                 callbacks=[recorder],
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),

@@ -38,7 +38,7 @@ class Bowl(Workload):
         self.target = Target(metric="loss", mode="min", value=0.005)
         self.loss_limit = 100.0
 
-    def build_model(self, *, seed: int) -> nn.Module:  # noqa: ARG002
+    def build_model(self, *, seed: int) -> nn.Module:
         return Point()
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:

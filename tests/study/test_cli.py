@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_made_is_named(study: Study) -> None:
 
 
 def test_a_full_disk_is_named_before_anything_runs(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: ResultStore, name: str, text: str) -> None:  # noqa: ARG001
+    def refuse(self: ResultStore, name: str, text: str) -> None:
         raise OSError(28, "No space left on device", "/data/out")
 
     monkeypatch.setattr(ResultStore, "write_text", refuse)

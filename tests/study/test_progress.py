@@ -81,6 +81,18 @@ def test_plain_output_is_a_line_now_and_then() -> None:
     assert console.file.getvalue() == ""  # type: ignore[attr-defined]
 
 
+def test_a_terminal_shows_a_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.display.LIVE_SECONDS", 0.0)
+    study = two_seeds()
+    first = study.trials({})[0]
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with show_progress(Progress(study, {first.trial_id: row(first, steps=12)}), console, quiet=False) as display:
+        display.tick()
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 of 4 trials stored" in shown
+    assert "12 steps to target" in shown
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (40, "40 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -1,0 +1,49 @@
+"""What trivial methods reach on the workloads of a study, kept beside its rows for the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from results import ResultStore
+
+from .resolve import ResolvedStudy, locate_workload
+
+BASELINES_FILE = "baselines.json"
+
+Baselines = dict[str, dict[str, float]]
+"""By workload, then by name of the baseline."""
+
+
+def measure_baselines(study: ResolvedStudy) -> Baselines:
+    """Return the baselines of every workload that has some. Needs the data, so it comes after the trials.
+
+    Where two sweeps give one workload different settings, each has its own entry, named after the sweep as well.
+    """
+    from trainers.workloads import load_workload
+
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    seen = []
+    for sweep in study.config.sweeps:
+        if (sweep.workload, sweep.workload_settings) in seen:
+            continue
+        seen.append((sweep.workload, sweep.workload_settings))
+        workload = load_workload(locate_workload(sweep.workload, study.folder), sweep.workload_settings)
+        if values := workload.baselines():
+            found.setdefault(sweep.workload, {})[sweep.name] = {name: float(value) for name, value in values.items()}
+    return {
+        workload if len(by_sweep) == 1 else f"{workload} ({sweep})": values
+        for workload, by_sweep in found.items()
+        for sweep, values in by_sweep.items()
+    }
+
+
+def write_baselines(store: ResultStore, baselines: Baselines) -> None:
+    """Put the baselines beside the rows."""
+    store.write_text(BASELINES_FILE, json.dumps(baselines, indent=2, sort_keys=True) + "\n")
+
+
+def read_baselines(folder: Path) -> Baselines:
+    """Return the baselines of a study's folder; empty where none were measured."""
+    path = folder / BASELINES_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
