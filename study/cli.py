@@ -150,7 +150,7 @@ def run(
             raise typer.Exit(INTERRUPTED)
     failed = [row for row in study_rows(design, stored_rows(store)) if row["status"] == Status.FAILED]
     if failed:
-        typer.echo(f"{len(failed)} trials failed and are fitted nowhere; the first: {failed[0]['message']}")
+        typer.echo(f"failed, and fitted nowhere: {len(failed)} of {total} trials; the first: {failed[0]['message']}")
     if report:
         if missing:
             write_baselines(store, measure_baselines(resolved))

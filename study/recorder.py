@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
-from ray import tune
-from ray.exceptions import RayError
+from ray import cloudpickle, tune
+from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial
 
 from results import ResultStore
@@ -89,10 +90,7 @@ class Recorder(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
         """Store a trial whose actor was lost more often than is retried."""
-        error = trial.get_pickled_error()
-        text = "the worker was lost" if error is None else first_line(error)
-        kind = type(error).__name__ if isinstance(error, RayError) else "WorkerLost"
-        self._end(self._trial(trial), failed(f"{kind}: {text}"))
+        self._end(self._trial(trial), failed(_cause(trial)))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:  # noqa: ARG002
         """Let the display move."""
@@ -117,3 +115,14 @@ class Recorder(tune.Callback):
             return
         self._rows[trial.trial_id] = row
         self._observer.stored(row)
+
+
+def _cause(trial: Trial) -> str:
+    """Return why Ray gave ``trial`` up, as type and first line."""
+    path = trial.pickled_error_file  # on this machine; Tune's own accessor looks in the experiment's storage
+    if path is None or not Path(path).is_file():
+        return "WorkerLost: Ray gives no reason"
+    error = cloudpickle.loads(Path(path).read_bytes())
+    if isinstance(error, RayTaskError):
+        error = error.cause or error
+    return f"{type(error).__name__}: {first_line(error)}"
