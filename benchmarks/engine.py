@@ -24,7 +24,7 @@ def main() -> None:
     The two take turns, a few steps each, so that a noisy neighbour slows both; the ratio is the median over turns.
     """
     torch.set_num_threads(1)
-    sweep = next(sweep for sweep in load_study(find_study("quick")).sweeps if sweep.workload == "bert-mlm")
+    sweep = next(sweep for sweep in load_study(find_study("quick")).config.sweeps if sweep.workload == "bert-mlm")
     workload = load_workload(sweep.workload, sweep.workload_settings)
     print("engine step against a bare loop (bert-mlm of the quick study, 1 thread)")
     print(f"{'batch size':>10}  {'bare ms':>8}  {'engine ms':>9}  {'bare / engine':>13}")

@@ -75,9 +75,11 @@ class DeepSpeedEngine:
                 model=module, optimizer=optimizer, config=_configuration(settings, self.plan), dist_init_required=False
             )
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
-        # With one worker there is nothing to reduce; DeepSpeed would still copy every gradient twice.
-        if self.world_size == 1 and settings.engine.zero_stage == 0:
-            self._engine.enable_backward_allreduce = False
+        if settings.engine.zero_stage == 0 and self.dtype is torch.float32:
+            # DeepSpeed walks the whole module tree for this at every step, a twentieth of a small model's step.
+            self._engine.zero_grad = optimizer.zero_grad
+            # With one worker there is nothing to reduce; DeepSpeed would still copy every gradient twice.
+            self._engine.enable_backward_allreduce = self.world_size > 1
 
     @property
     def model(self) -> nn.Module:
@@ -101,12 +103,13 @@ class DeepSpeedEngine:
             return loss
 
     def _accumulate(self, batch: Batch) -> torch.Tensor:
-        total = torch.zeros((), device=self.device)
-        share = 1.0 / self.plan.accumulation_steps
+        pieces = self.plan.accumulation_steps
+        losses = []
         for piece in micro_batches(batch, self.plan, rank=self.rank):
             loss = self._engine(self._placed(piece))
-            self._engine.backward(loss * share if share != 1.0 else loss, scale_wrt_gas=False)
-            total += loss.detach().float() * share
+            self._engine.backward(loss if pieces == 1 else loss / pieces, scale_wrt_gas=False)
+            losses.append(loss.detach().float())
+        total = losses[0] if pieces == 1 else torch.stack(losses).mean()
         if self.world_size > 1:
             torch.distributed.all_reduce(total)
             total /= self.world_size
