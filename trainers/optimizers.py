@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pytorch_optimizer import Lion, Muon, SignSGD
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -127,10 +126,14 @@ def _adamw(settings: AdamSettings, model: nn.Module, rate: float, batch_size: in
 
 
 def _sign_sgd(settings: SignSettings, model: nn.Module, rate: float, _: int) -> Optimizer:
+    from pytorch_optimizer import SignSGD  # seconds to import, like the two below
+
     return SignSGD(decay_groups(model, settings.weight_decay), lr=rate, momentum=settings.momentum)
 
 
 def _lion(settings: LionSettings, model: nn.Module, rate: float, _: int) -> Optimizer:
+    from pytorch_optimizer import Lion
+
     return Lion(decay_groups(model, settings.weight_decay), lr=rate, betas=settings.betas)
 
 
@@ -148,6 +151,8 @@ def _muon(settings: MuonSettings, model: nn.Module, rate: float, _: int) -> Opti
     An orthogonal update of an n×m matrix is scaled by 0.2 √max(n, m), which gives it the size of an AdamW update
     (Liu et al. 2025, "Muon is Scalable for LLM Training", eq. 4).
     """
+    from pytorch_optimizer import Muon
+
     groups = hidden_matrix_groups(
         model,
         hidden={
