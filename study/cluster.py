@@ -7,12 +7,13 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from .config import Resources
-from .errors import ConfigError
+from .errors import ConfigError, first_line
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table even when silent
@@ -61,12 +62,11 @@ def cluster(resources: Resources, *, address: str | None) -> Iterator[Path]:
                 _temp_dir=str(scratch / "ray"),
             )
         else:
+            _check_address(address)
             try:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
             except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ConfigError(
-                    f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}"
-                ) from None
+                raise ConfigError(f"--address {address}: no Ray cluster answers: {first_line(error)}") from None
         yield scratch
     finally:
         ray.shutdown()
@@ -91,6 +91,22 @@ def concurrency(resources: Resources) -> int:
             f"{resources.gpus_per_trial:g} GPUs where there are {total.get('CPU', 0):g} and {total.get('GPU', 0):g}"
         )
     return min(fit, resources.max_concurrent or fit)
+
+
+def _check_address(address: str) -> None:
+    """Refuse what Ray would wait minutes for, or can't serve from here."""
+    if "://" in address:
+        raise ConfigError(
+            f"--address {address}: must be auto or host:port of a cluster that this machine belongs to; "
+            "from outside, submit the command as a Ray job"
+        )
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise ConfigError(f"--address {address}: no Ray cluster answers: {first_line(error)}") from None
 
 
 def _cpus() -> int:

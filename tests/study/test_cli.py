@@ -78,6 +78,14 @@ def test_a_full_disk_is_named_before_anything_runs(study: Study, monkeypatch: py
     assert not out.exists()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001"])
+def test_a_cluster_that_does_not_answer_is_told_at_once(address: str, study: Study) -> None:
+    result = batchlaw("run", study.write(), "--out", study.folder / "out", "--address", address, "--quiet")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"batchlaw: --address {address}: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [(["workloads"], "quadratic"), (["laws"], "saturating"), (["data", "list"], "digits"), (["--help"], "Usage")],
