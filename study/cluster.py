@@ -6,14 +6,13 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from .config import Resources
 from .errors import ConfigError, first_line
+from .scratch import scratch_folder
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table even when silent
@@ -26,9 +25,6 @@ _QUIET = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-
-# Ray puts sockets below its folder, and the kernel takes at most 107 characters for a socket's path.
-_LONGEST_ROOT = 40
 
 
 @contextlib.contextmanager
@@ -46,31 +42,40 @@ def cluster(resources: Resources, *, address: str | None) -> Iterator[Path]:
     if address is None and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    root = tempfile.gettempdir()
-    scratch = Path(tempfile.mkdtemp(prefix="batchlaw-", dir=root if len(root) <= _LONGEST_ROOT else "/tmp"))
     import ray  # after the environment is set: Ray reads it once
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+    with scratch_folder() as scratch:
+        try:
+            if address is None:
+                _start(resources, scratch)
+            else:
+                _join(address)
+            yield scratch
+        finally:
+            ray.shutdown()
+
+
+def _start(resources: Resources, scratch: Path) -> None:
+    import ray
+
+    ray.init(
+        num_cpus=max(_cpus(), resources.cpus_per_trial * (resources.max_concurrent or 1)),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        _temp_dir=str(scratch / "ray"),
+    )
+
+
+def _join(address: str) -> None:
+    import ray
+
+    _check_address(address)
     try:
-        if address is None:
-            at_once = resources.max_concurrent or 1
-            ray.init(
-                num_cpus=max(_cpus(), resources.cpus_per_trial * at_once),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                _temp_dir=str(scratch / "ray"),
-            )
-        else:
-            _check_address(address)
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ConfigError(f"--address {address}: no Ray cluster answers: {first_line(error)}") from None
-        yield scratch
-    finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"--address {address}: no Ray cluster answers: {first_line(error)}") from None
 
 
 def concurrency(resources: Resources) -> int:
