@@ -19,7 +19,7 @@ _OUTCOME_TEXT = {
 
 
 def sweep_sentences(analysis: Analysis, sweep: str) -> list[str]:
-    """Return the sentences about one sweep: verdict, rates, optima that are only bounds, trade-off.
+    """Return the sentences about one sweep: verdict, growth, rates, optima that are only bounds, trade-off.
 
     Args:
         analysis: of this sweep alone.
@@ -30,6 +30,7 @@ def sweep_sentences(analysis: Analysis, sweep: str) -> list[str]:
     for row in analysis.verdicts.itertuples():
         said = "the law is undetermined" if row.verdict == UNDETERMINED else f"the best rate follows {row.verdict}"
         lines.append(f"{sweep} ({outcome}): {said}. {row.reason}")
+        lines += [_rate_growth(analysis.optima, sweep), _speed_up(analysis.steps, sweep)]
         if row.verdict != UNDETERMINED:
             lines.append(_rates_by_law(analysis, sweep, row.verdict))
         if row.suggested_trials:
@@ -38,6 +39,32 @@ def sweep_sentences(analysis: Analysis, sweep: str) -> list[str]:
         lines.append(_optima_line(analysis.optima, sweep, outcome))
     lines += _tradeoff_lines(analysis, sweep)
     return [line for line in lines if line]
+
+
+def _rate_growth(optima: pd.DataFrame, sweep: str) -> str:
+    inside = optima[optima["status"] == "interior"].sort_values("batch_size")
+    if len(inside) < 2:
+        return ""
+    first, last = inside.iloc[0], inside.iloc[-1]
+    return (
+        f"{sweep}: from batch size {first.batch_size:.0f} to {last.batch_size:.0f}, "
+        f"{last.batch_size / first.batch_size:.3g} times as large, the best rate became "
+        f"{last.learning_rate / first.learning_rate:.2g} times as large ({first.learning_rate:.3g} to "
+        f"{last.learning_rate:.3g})."
+    )
+
+
+def _speed_up(steps: pd.DataFrame, sweep: str) -> str:
+    measured = steps[steps["status"] == "measured"].sort_values("batch_size")
+    if len(measured) < 2:
+        return ""
+    first, last = measured.iloc[0], measured.iloc[-1]
+    more, fewer = last.batch_size / first.batch_size, first.steps / last.steps
+    return (
+        f"{sweep}: {more:.3g} times the devices, at batch size {last.batch_size:.0f} in place of "
+        f"{first.batch_size:.0f}, would reach the target in {fewer:.2g} times fewer steps ({first.steps:.3g} to "
+        f"{last.steps:.3g}): {fewer / more:.0%} of a perfect speed-up."
+    )
 
 
 def _rates_by_law(analysis: Analysis, sweep: str, law: str) -> str:

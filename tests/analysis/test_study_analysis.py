@@ -13,6 +13,7 @@ from analysis.compare import VERDICT_COLUMNS
 from analysis.fit_tables import BAND_COLUMNS, FIT_COLUMNS
 from analysis.laws import LAWS
 from analysis.optimum import OPTIMUM_COLUMNS
+from analysis.sentences import _rate_growth, _speed_up
 from analysis.study_analysis import TABLES, analyse
 from analysis.tradeoff import TRADEOFF_COLUMNS
 
@@ -145,3 +146,23 @@ def test_predicted_rates_are_the_law_at_the_tested_batch_sizes(analysis):
 def test_a_sweep_without_trials_is_refused(trials):
     with pytest.raises(ValueError, match=r"without trials: \['typo'\]"):
         analyse(trials, pd.DataFrame(), outcomes={"typo": "steps_to_target"})
+
+
+def test_the_growth_of_rate_and_steps_is_said_in_plain_numbers():
+    optima = pd.DataFrame(
+        {
+            "batch_size": [64.0, 8.0, 256.0],
+            "learning_rate": [4e-3, 1e-3, 9e-3],
+            "status": ["interior", "interior", "edge_high"],
+        }
+    )
+    steps = pd.DataFrame(
+        {"batch_size": [8.0, 64.0, 256.0], "steps": [600.0, 120.0, 60.0], "status": ["measured", "measured", "at_most"]}
+    )
+    # 64/8 = 8 times the batch: rate 4 times as large, 600/120 = 5 times fewer steps, 5/8 = 62.5 %.
+    grown = _rate_growth(optima, "s")
+    assert "from batch size 8 to 64, 8 times as large, the best rate became 4 times as large (0.001 to 0.004)" in grown
+    faster = _speed_up(steps, "s")
+    assert "8 times the devices" in faster
+    assert "5 times fewer steps (600 to 120): 62% of a perfect speed-up" in faster
+    assert _rate_growth(optima[:1], "s") == _speed_up(steps[:1], "s") == ""
