@@ -36,6 +36,7 @@ class Worker(tune.Trainable):
         torch = importlib.import_module("torch")
         torch.set_num_threads(config["cpus"])
         self._loop = importlib.import_module("trainers.loop")
+        importlib.import_module("trainers.engine").warm_up()
         gc.freeze()  # what the imports made stays: without it each collection below would walk through all of it
         self._workloads: dict[str, Any] = {}
         self.reset_config(config)
