@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 USER_ERROR = 2
@@ -144,7 +145,10 @@ def run(
         typer.echo(f"{len(missing)} of {total} trials to run, into {folder}")
         with show_progress(Progress(design, rows), Console(), quiet=quiet) as display:
             summary = run_missing(resolved, design, store, observer=display, address=address)
-        typer.echo(f"{summary.trials} trials stored in {duration(summary.seconds)} on {summary.concurrency} workers")
+        typer.echo(
+            f"{summary.trials} trials stored in {duration(summary.seconds)} on {summary.concurrency} workers, "
+            f"{summary.train_share:.0%} of their time inside training steps"
+        )
         if summary.interrupted:
             typer.echo(f"batchlaw: stopped; the same command goes on with what is missing of {folder}", err=True)
             raise typer.Exit(INTERRUPTED)
@@ -204,9 +208,11 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
 
 
 def _answer(sentences: list[str], path: Path) -> None:
+    console = Console()
     for sentence in sentences:
-        typer.echo(sentence)
-    typer.echo(f"report: {path}")
+        # Words stay whole in a terminal; what reads a pipe gets one line a sentence.
+        console.print(Text(f"\n{sentence}"), soft_wrap=not console.is_terminal)
+    typer.echo(f"\nreport: {path}")
 
 
 def _table(*headers: str) -> Table:

@@ -35,6 +35,13 @@ class RunSummary:
     """Whether a signal ended the study early; what was stored stays."""
     seconds: float
     concurrency: int
+    train_seconds: float
+    """Time inside optimiser steps, over all trials stored."""
+
+    @property
+    def train_share(self) -> float:
+        """The part of the workers' time, from the cluster's start to its end, that was inside optimiser steps."""
+        return self.train_seconds / (self.seconds * self.concurrency)
 
 
 def run_missing(
@@ -50,7 +57,7 @@ def run_missing(
     """
     started = time.monotonic()
     rows = stored_rows(store)
-    before = len(rows)
+    before = set(rows)
     with cluster(study.config.resources, address=address) as scratch:
         at_once = concurrency(study.config.resources)
         interrupted, recorder = _tune(study, design, store, rows, observer=observer, at_once=at_once, scratch=scratch)
@@ -58,10 +65,14 @@ def run_missing(
         raise recorder.storage_error
     store.compact()
     return RunSummary(
-        trials=len(rows) - before,
+        trials=len(rows) - len(before),
         interrupted=interrupted,
         seconds=time.monotonic() - started,
         concurrency=at_once,
+        # NaN where a trial failed before it could tell
+        train_seconds=sum(
+            row["train_seconds"] for id_, row in rows.items() if id_ not in before and row["train_seconds"] >= 0
+        ),
     )
 
 
