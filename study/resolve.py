@@ -101,6 +101,12 @@ def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep
             key = next((name for name in Sweep.model_fields if message.startswith(name)), "")
             raise study.error(number, key or "batch_sizes", message) from None
         plan = settings.plan()
+        if plan.world_size > 1:
+            raise study.error(
+                number,
+                "engine",
+                f"workers must be 1, since a study trains each trial in one process so far, but got {plan.world_size}",
+            )
         batches.append(
             BatchArithmetic(
                 batch_size=batch_size,

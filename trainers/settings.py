@@ -98,7 +98,8 @@ class TrainSettings(Settings):
         """
         own = {key: value for key, value in values.items() if key not in ("workload", "workload_settings")}
         settings = read_settings(cls, own, where="trial")
-        validate_optimizer(settings.optimizer, settings.optimizer_settings)
+        complete = validate_optimizer(settings.optimizer, settings.optimizer_settings).model_dump(mode="json")
+        settings = settings.model_copy(update={"optimizer_settings": complete})
         settings.schedule.validate_for(total_steps=settings.total_steps, batch_size=settings.batch_size)
         if settings.engine.zero_stage > 0 and settings.optimizer not in ELEMENTWISE:
             raise SettingsError(

@@ -93,6 +93,11 @@ IMPOSSIBLE = {
         "engine: {micro_batch_size: 3}",
         ["batch_size must be a multiple of workers x micro_batch_size, but got 4 with 1 x 3", "nearest: 3 or 6"],
     ),
+    "several workers": (
+        "seeds: [0, 1]",
+        "engine: {workers: 2}",
+        ["yaml:7: defaults.engine", "workers must be 1", "but got 2"],
+    ),
     "warm-up longer than the budget": (
         "seeds: [0, 1]",
         "schedule: {name: constant, warmup: {steps: 60}}",
@@ -161,6 +166,7 @@ def test_a_resolved_study_reads_back_and_resolves_to_itself(study: Study) -> Non
     assert again.config == first.config
     assert resolve(again).config == first.config
     assert first.config.sweeps[0].workload_settings["dimensions"] == 200
+    assert first.config.sweeps[0].optimizer_settings == {"weight_decay": 0.0}
     assert first.arithmetic["sgd", 16].steps == 50
 
 
