@@ -73,7 +73,7 @@ def test_the_spread_is_one_on_the_sphere_and_zero_at_a_point(workload):
     def spread(answer):
         model = Constant(answer)
         model.encoder = Constant(lambda images: images.flatten(1))
-        model.project = Constant(answer)
+        model.projector = Constant(answer)
         return workload.evaluate(model)["embedding_spread"]
 
     generator = torch.Generator().manual_seed(0)

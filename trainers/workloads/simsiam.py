@@ -128,14 +128,14 @@ class SimSiam(Workload):
         the sphere, 0 when all images map to one point (collapse).
         """
         train, test = (self._embed(model.encoder, images) for images in (self.pictures.train, self.pictures.test))
-        z = functional.normalize(self._embed(model.project, self.pictures.test), dim=1)
+        z = functional.normalize(model.projector(test.to(next(model.parameters()))).float(), dim=1)
         spread = z.std(dim=0).mean() * z.shape[1] ** 0.5
         return {"knn_accuracy": self._knn_accuracy(train, test), "embedding_spread": float(spread)}
 
-    def _embed(self, function: Any, images: torch.Tensor) -> torch.Tensor:
-        parameter = next((function if isinstance(function, nn.Module) else function.__self__).parameters())
+    def _embed(self, encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        parameter = next(encoder.parameters())
         pieces = [
-            function(images[first : first + _EVALUATION_BLOCK].to(parameter)).flatten(1).float().cpu()
+            encoder(images[first : first + _EVALUATION_BLOCK].to(parameter)).flatten(1).float().cpu()
             for first in range(0, len(images), _EVALUATION_BLOCK)
         ]
         return torch.cat(pieces)
@@ -163,7 +163,7 @@ class SimSiam(Workload):
 
     def baselines(self) -> dict[str, float]:
         """Return the k-NN accuracy on raw pixels and on the untrained encoder's output."""
-        model = self.build_model(seed=0)
+        model: Any = self.build_model(seed=0)
         with torch.no_grad():
             model(self.pictures.train[:_EVALUATION_BLOCK])  # sets the BatchNorm statistics
             model.eval()
