@@ -42,7 +42,9 @@ def cluster(resources: Resources, *, address: str | None) -> Iterator[Path]:
     if address is None and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    import ray  # after the environment is set: Ray reads it once
+    import ray
+
+    _read_environment_again()
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with scratch_folder() as scratch:
@@ -54,6 +56,14 @@ def cluster(resources: Resources, *, address: str | None) -> Iterator[Path]:
             yield scratch
         finally:
             ray.shutdown()
+
+
+def _read_environment_again() -> None:
+    """Let Ray see the token that was just set: it reads the environment once, when a process first imports it."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _start(resources: Resources, scratch: Path) -> None:

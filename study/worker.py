@@ -33,10 +33,8 @@ class Worker(tune.Trainable):
         if not config["gpus"]:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported; Ray no longer hides GPUs
         # Everything but the trial's own set-up, so that its clock does not count imports.
-        torch = importlib.import_module("torch")
-        torch.set_num_threads(config["cpus"])
         self._loop = importlib.import_module("trainers.loop")
-        importlib.import_module("trainers.engine").warm_up()
+        importlib.import_module("trainers.engine").prepare_process(threads=config["cpus"])
         gc.freeze()  # what the imports made stays: without it each collection below would walk through all of it
         self._workloads: dict[str, Any] = {}
         self.reset_config(config)

@@ -62,8 +62,6 @@ class DeepSpeedEngine:
         self._divisible = workload.examples_are_independent
         self.device = torch.device(deepspeed.accelerator.get_accelerator().current_device_name())
         self.dtype = _DTYPES[settings.engine.dtype]
-        # A run at a hopeless rate drives activations to denormal numbers, on which processors are several times slower.
-        torch.set_flush_denormal(True)
         module = LossModule(workload, workload.build_model(seed=settings.seed)).to(self.device)
         optimizer = build_optimizer(
             settings.optimizer,
@@ -140,8 +138,14 @@ class DeepSpeedEngine:
         self.plan = self.plan.halved()
 
 
-def warm_up() -> None:
-    """Import what the first engine of a process would import, so that no run's clock counts it."""
+def prepare_process(*, threads: int) -> None:
+    """Make this process, which trains and does nothing else, ready for its first run.
+
+    Imports what the first engine would import, so that no run's clock counts it. Denormal numbers become zero: a run at
+    a hopeless rate drives its activations there, and processors are several times slower on them.
+    """
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
     _deepspeed()
 
 

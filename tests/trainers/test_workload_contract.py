@@ -73,12 +73,12 @@ def test_drawing_batches_leaves_torchs_global_state_alone(workload):
 
 def test_the_loss_is_the_mean_over_examples_where_they_are_independent(workload):
     model, batch = workload.build_model(seed=0), next(workload.train_batches(batch_size=6, seed=0))
-    whole = float(workload.loss(model, batch))
+    whole = workload.loss(model, batch).item()
     if not workload.examples_are_independent:
-        halves = [float(workload.loss(model, map_tensors(lambda t, s=s: t[s], batch))) for s in (slice(3), slice(3, 6))]
+        halves = [workload.loss(model, map_tensors(lambda t, s=s: t[s], batch)).item() for s in (slice(3), slice(3, 6))]
         assert abs(sum(halves) / 2 - whole) > 1e-6, "the declaration that examples are coupled is wrong"
         return
-    singles = [float(workload.loss(model, map_tensors(lambda t, k=k: t[k : k + 1], batch))) for k in range(6)]
+    singles = [workload.loss(model, map_tensors(lambda t, k=k: t[k : k + 1], batch)).item() for k in range(6)]
     assert sum(singles) / 6 == pytest.approx(whole, rel=1e-5)
 
 
