@@ -76,7 +76,8 @@ def progress_line(snapshot: Snapshot) -> str:
         f"{snapshot.stored} of {snapshot.trials} trials stored, {snapshot.running} running, {snapshot.waiting} waiting"
     )
     troubles = [f"{n} {what}" for n, what in ((snapshot.diverged, "diverged"), (snapshot.failed, "failed")) if n]
-    left = "" if snapshot.seconds_left is None else f"; about {duration(snapshot.seconds_left)} left"
+    done = snapshot.stored == snapshot.trials
+    left = "" if done or snapshot.seconds_left is None else f"; about {duration(snapshot.seconds_left)} left"
     return f"{', '.join([counts, *troubles])}{left}"
 
 
@@ -91,7 +92,7 @@ def batch_table(batches: tuple[BatchProgress, ...]) -> Table:
     for header in ("sweep", "batch size", "stored", "diverged", "failed", "best rate", "outcome"):
         table.add_column(header, justify="left" if header in ("sweep", "outcome") else "right")
     for batch in batches:
-        unit = "steps to target" if batch.outcome == "steps_to_target" else "at the budget"
+        unit = "steps" if batch.outcome == "steps_to_target" else "at budget"
         table.add_row(
             batch.sweep,
             str(batch.batch_size),
