@@ -43,6 +43,14 @@ def write_baselines(store: ResultStore, baselines: Baselines) -> None:
     store.write_text(BASELINES_FILE, json.dumps(baselines, indent=2, sort_keys=True) + "\n")
 
 
+def baseline_sentences(baselines: Baselines) -> list[str]:
+    """Return a line a workload with what its metric is without this training."""
+    return [
+        f"{workload}: without this training, {', '.join(f'{name} {value:.4g}' for name, value in values.items())}."
+        for workload, values in baselines.items()
+    ]
+
+
 def read_baselines(folder: Path) -> Baselines:
     """Return the baselines of a study's folder; empty where none were measured."""
     path = folder / BASELINES_FILE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from results import ResultStore
 
-from .baselines import read_baselines
+from .baselines import baseline_sentences, read_baselines
 from .config import StudyConfig
 from .design import Design, Rows
 from .errors import ConfigError
@@ -77,12 +77,13 @@ def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed:
         raise ConfigError(f"{folder}: no trial of the study {config.name} is stored; run it first")
     analysis = analyse(trials, curves, outcomes=design.outcomes, seed=seed)
     analysis.write_tables(folder / "tables")
+    baselines = read_baselines(folder)
     path = write_report(
         analysis,
         folder / REPORT_FILE,
         title=config.name,
         trials=trials,
         study_description=config.model_dump(mode="json"),
-        baselines=read_baselines(folder),
+        baselines=baselines,
     )
-    return analysis.sentences(), path
+    return [*analysis.sentences(), *baseline_sentences(baselines)], path
