@@ -16,9 +16,12 @@ Baselines = dict[str, dict[str, float]]
 
 
 def measure_baselines(study: ResolvedStudy) -> Baselines:
-    """Return the baselines of every workload that has some. Needs the data, so it comes after the trials.
+    """Fetch and read the data of every workload, and return the baselines of those that have some.
 
     Where two sweeps give one workload different settings, each has its own entry, named after the sweep as well.
+
+    Raises:
+        DataError: a data set can't be had.
     """
     from trainers.workloads import load_workload
 
@@ -29,6 +32,7 @@ def measure_baselines(study: ResolvedStudy) -> Baselines:
             continue
         seen.append((sweep.workload, sweep.workload_settings))
         workload = load_workload(locate_workload(sweep.workload, study.folder), sweep.workload_settings)
+        workload.prepare()
         if values := workload.baselines():
             found.setdefault(sweep.workload, {})[sweep.name] = {name: float(value) for name, value in values.items()}
     return {

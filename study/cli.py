@@ -138,6 +138,8 @@ def run(
         typer.echo(f"batchlaw: {skipped.path}: not read: {skipped.reason}", err=True)
     missing = design.missing(rows)
     total = len(design.trials(rows))
+    # Before anything is written: data that can't be had end the command here, not each trial on its own.
+    baselines = measure_baselines(resolved) if missing else {}
     write_study(store, resolved.config)
     if not missing:
         typer.echo(f"nothing to run: all {total} trials are stored in {folder}")
@@ -157,7 +159,7 @@ def run(
         typer.echo(f"failed, and fitted nowhere: {len(failed)} of {total} trials; the first: {failed[0]['message']}")
     if report:
         if missing:
-            write_baselines(store, measure_baselines(resolved))
+            write_baselines(store, baselines)
         _answer(*write_answer(folder, resolved.config, store))
 
 

@@ -32,7 +32,8 @@ class Target(Settings):
 class Workload(abc.ABC):
     """A model, its data, its loss and the metric that says how far training has come.
 
-    A subclass is final: it implements the abstract methods and overrides nothing else. Its constructor
+    A subclass is final: it implements the abstract methods, ``prepare`` and ``baselines`` where it has data, and
+    overrides nothing else. Its constructor
     takes the ``settings`` object alone and must be cheap; data are loaded on first use. Adding one needs
     its file and a line in ``trainers/workloads/__init__.py``; a user's own is named as
     ``path/to/file.py:ClassName``.
@@ -76,6 +77,13 @@ class Workload(abc.ABC):
         """Return ``metrics`` on held-out data. The model is in evaluation mode, without gradients.
 
         The result depends on the model alone: same weights, same numbers.
+        """
+
+    def prepare(self) -> None:  # noqa: B027 - a workload that makes its data has nothing to do here
+        """Fetch and read the data, so that what is wrong with them shows before a study begins.
+
+        Raises:
+            DataError: they can't be had.
         """
 
     def baselines(self) -> dict[str, float]:

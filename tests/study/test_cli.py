@@ -94,3 +94,16 @@ def test_lists(arguments: list[str], expected: str) -> None:
     result = batchlaw(*arguments)
     assert result.exit_code == 0, result.output
     assert expected in result.stdout
+
+
+def test_data_that_cannot_be_had_end_the_run_before_anything_is_written(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHLAW_CACHE", str(study.folder / "cache"))
+    monkeypatch.setenv("PATH", "")  # no npm
+    path = study.write(
+        workload="bert-mlm", workload_settings={"tokens": "wordpiece"}, outcome="value_at_budget", batch_sizes=[2]
+    )
+    out = study.folder / "out"
+    assert_one_line(batchlaw("run", path, "--out", out), "bert-vocab", "npm")
+    assert not out.exists()

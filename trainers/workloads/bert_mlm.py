@@ -77,6 +77,10 @@ class BertMaskedLM(Workload):
         s = self.settings
         return token_windows(dataset=s.dataset, text_field=s.text_field, tokens=s.tokens, length=s.sequence_length)
 
+    def prepare(self) -> None:
+        """Read the texts."""
+        _ = self.windows
+
     def build_model(self, *, seed: int) -> nn.Module:
         """Return a freshly initialised transformers model with a masked-LM head."""
         from transformers import AutoModelForMaskedLM

@@ -74,6 +74,10 @@ class SimSiam(Workload):
         s = self.settings
         return load_pictures(s.dataset, image_field=s.image_field, label_field=s.label_field)
 
+    def prepare(self) -> None:
+        """Read the images."""
+        _ = self.pictures
+
     def build_model(self, *, seed: int) -> nn.Module:
         """Return encoder, projector and predictor, freshly initialised."""
         s = self.settings
