@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,10 @@ def main() -> None:
 
 
 def _per_trial(run: Any) -> float:
-    (few_wall, few_train), (many_wall, many_train) = run(FEW), run(MANY)
+    # A process each: the platform sets Ray's environment up in its own way, which stock Tune must not inherit.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        (few_wall, few_train), (many_wall, many_train) = pool.map(run, (FEW, MANY))
     return (CONCURRENT * (many_wall - few_wall) - (many_train - few_train)) / (MANY - FEW)
 
 
