@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .law import Array, Law, Parameter
-from .likelihood import RATE_REACH, Box, fit_draws, fit_fixed, fit_point, search_box
+from .likelihood import RATE_REACH, Box, fit_draws, fit_fixed, fit_point, search_box, unbiased_scatter
 from .observations import Observations, observe
 from .optimum import COVERAGE, OptimumDraws
 
@@ -41,7 +41,8 @@ class FitResult:
         ln_likelihood: of the optima, one-sided ones included.
         aicc: Akaike's criterion for small samples, the extra scatter counted as a parameter; None where there are too
             few optima for it.
-        extra_scatter: standard deviation in ln rate that the law needs beyond the optima's intervals.
+        extra_scatter: standard deviation in ln rate that the law needs beyond the optima's intervals, corrected for its
+            parameters.
         holdout_error_log2: root mean square error, in octaves, at the largest batch sizes when the law is fitted
             without them; None where too few are left.
         batch_sizes: optima used.
@@ -106,9 +107,11 @@ def fit_law(
     if n < k or int(seen.measured.sum()) < min(k, 2):
         return _failed(law, n)
     box = search_box(law, seen)
-    point, scatter, ln_likelihood = fit_point(law, seen, box)
+    point, likely_scatter, ln_likelihood = fit_point(law, seen, box)
+    scatter, degrees = unbiased_scatter(law, seen, point)
     rng = np.random.default_rng([seed, n])
-    ln_rate, side = _resample(seen, scatter, draws, np.atleast_1d(np.asarray(batch_size, dtype=float)), rng, resamples)
+    batches = np.atleast_1d(np.asarray(batch_size, dtype=float))
+    ln_rate, side = _resample(seen, scatter, degrees, draws, batches, rng, resamples)
     drawn = fit_draws(law, seen, ln_rate, side, start=point, scatter=scatter, box=box)
     estimates = _estimates(law, point, drawn, seen, box)
     count = k + 1
@@ -121,7 +124,7 @@ def fit_law(
         ln_likelihood=ln_likelihood,
         aicc=-2 * ln_likelihood + 2 * count + 2 * count * (count + 1) / (n - count - 1) if n > count + 1 else None,
         extra_scatter=scatter,
-        holdout_error_log2=_holdout(law, seen, scatter),
+        holdout_error_log2=_holdout(law, seen, likely_scatter),
         batch_sizes=n,
     )
 
@@ -146,24 +149,32 @@ def _failed(law: Law, count: int) -> FitResult:
 def _resample(
     seen: Observations,
     scatter: float,
+    degrees: int,
     draws: OptimumDraws | None,
     batch_size: Array,
     rng: np.random.Generator,
     resamples: int,
 ) -> tuple[Array, Array]:
-    """Return ln rates and sides of shape (draws, n): the chain's own draws, plus the scatter that the law needed."""
+    """Return ln rates and sides of shape (draws, n): the chain's own draws, plus the scatter that the law needed.
+
+    The scatter is an estimate with few degrees of freedom, so that each draw takes one of its own: the spread is then
+    that of Student's t.
+    """
     n = len(seen.ln_batch)
     if draws is None:
-        sd = np.where(seen.measured, np.sqrt(seen.sd**2 + scatter**2), 0.0)
-        return seen.ln_rate + sd * rng.standard_normal((resamples, n)), np.broadcast_to(seen.side, (resamples, n))
-    if not np.array_equal(draws.batch_size, batch_size):
+        side = np.broadcast_to(seen.side, (resamples, n))
+        ln_rate = seen.ln_rate + np.where(seen.measured, seen.sd, 0.0) * rng.standard_normal((resamples, n))
+    elif np.array_equal(draws.batch_size, batch_size):
+        side, ln_rate = draws.side[:, seen.used], draws.ln_rate[:, seen.used]
+    else:
         raise ValueError(
             "draws must have the batch sizes of the optima, in their order, but got "
             f"{draws.batch_size.tolist()} and {batch_size.tolist()}"
         )
-    side = draws.side[:, seen.used]
-    ln_rate = draws.ln_rate[:, seen.used]
-    return ln_rate + np.where(side == 0, scatter, 0.0) * rng.standard_normal(ln_rate.shape), side
+    if scatter == 0.0:
+        return ln_rate, side
+    own = scatter * np.sqrt(degrees / rng.chisquare(degrees, len(ln_rate)))
+    return ln_rate + np.where(side == 0, own[:, None], 0.0) * rng.standard_normal(ln_rate.shape), side
 
 
 def _holdout(law: Law, seen: Observations, scatter: float) -> float | None:

@@ -25,6 +25,7 @@ def minimise(
     upper: Array,
     iterations: int = 80,
     tolerance: float = 1e-12,
+    central: bool = True,
 ) -> tuple[Array, Array]:
     """Minimise half the sum of squared residuals of every problem inside a box.
 
@@ -35,6 +36,7 @@ def minimise(
         upper: shape (k,), may hold inf.
         iterations: steps at most.
         tolerance: a problem is done when a step is shorter than this, or gains less than this share of its cost.
+        central: central differences; one-sided ones are nearly twice as fast and reach about seven digits.
 
     Returns:
         Coordinates, shape (problems, k), and cost, shape (problems,): nan or inf where the start had no finite cost.
@@ -48,7 +50,7 @@ def minimise(
         if not len(open_):
             break
         here = point[open_]
-        jacobian = _jacobian(residuals, here, open_)
+        jacobian = _jacobian(residuals, here, open_) if central else _one_sided(residuals, here, open_, current[open_])
         step = _step(jacobian, current[open_], here, damping[open_], lower, upper)
         proposal = np.clip(here + step, lower, upper)
         proposed = residuals(proposal, open_)
@@ -91,6 +93,17 @@ def _jacobian(residuals: Residuals, point: Array, problems: np.ndarray) -> Array
         ahead[:, i] += width
         behind[:, i] -= width
         parts.append((residuals(ahead, problems) - residuals(behind, problems)) / (2.0 * width[:, None]))
+    return np.stack(parts, axis=-1)
+
+
+def _one_sided(residuals: Residuals, point: Array, problems: np.ndarray, current: Array) -> Array:
+    """Forward differences, shape (problems, n, k)."""
+    parts = []
+    for i in range(point.shape[1]):
+        width = 1e-7 * np.maximum(1.0, np.abs(point[:, i]))
+        ahead = point.copy()
+        ahead[:, i] += width
+        parts.append((residuals(ahead, problems) - current) / width[:, None])
     return np.stack(parts, axis=-1)
 
 

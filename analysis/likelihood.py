@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .law import Array, Law
@@ -14,6 +16,12 @@ RATE_REACH = 20.0
 """A rate parameter further than this factor from the best rates seen is not bounded by the data."""
 EXTRA_SCATTER = np.concatenate([[0.0], np.geomspace(0.02, 2.0, 14)])
 """Scatter in ln rate beyond the intervals, tried in every fit."""
+
+FEW = 4
+"""Starting points that are followed through every extra scatter."""
+
+QUICK: dict[str, Any] = {"iterations": 15, "tolerance": 1e-6, "central": False}
+"""How a draw's minimum is searched: it need not be known better than draws differ."""
 
 Box = tuple[Array, Array]
 
@@ -36,21 +44,37 @@ def search_box(law: Law, seen: Observations) -> Box:
 def fit_point(law: Law, seen: Observations, box: Box) -> tuple[Array, float, float]:
     """Return the best coordinates, shape (k,), the extra scatter and the ln likelihood.
 
-    Every starting point is fitted with every extra scatter of a ladder; the best pair is refined on a finer ladder.
+    Every starting point is fitted without extra scatter; the best few are then fitted with every scatter of a ladder,
+    and the best pair on a finer one.
     """
-    guess = seen.ln_rate[seen.measured] if seen.measured.any() else seen.ln_rate
-    at = seen.ln_batch[seen.measured] if seen.measured.any() else seen.ln_batch
-    starts = law.to_coordinates(law.guess(at, guess))
-    point, scatter, best = _best_of(law, seen, starts, EXTRA_SCATTER, box)
+    starts = _starts(law, seen)
+    points, cost = _search(law, seen.ln_batch, seen.ln_rate[None], seen.side[None], seen.sd[None], starts, box)
+    few = points[np.argsort(np.where(np.isfinite(cost), cost, np.inf), kind="stable")[:FEW]]
+    point, scatter, best = _best_of(law, seen, few, EXTRA_SCATTER, box)
     if scatter > 0:
         point, scatter, best = _best_of(law, seen, point[None, :], scatter * np.geomspace(0.7, 1.4, 15), box)
     return point, scatter, best
 
 
+def unbiased_scatter(law: Law, seen: Observations, point: Array) -> tuple[float, int]:
+    """Return the extra scatter with which the law's chi-square equals its degrees of freedom, and these.
+
+    The likelihood's own scatter is too small by what the law's parameters took up (Paule and Mandel 1982). Zero where
+    the intervals explain all, and where no degree of freedom is left.
+    """
+    measured = seen.measured
+    degrees = int(measured.sum()) - len(law.parameters)
+    if degrees < 1:
+        return 0.0, 0
+    residual = (law.ln_rate(seen.ln_batch, law.from_coordinates(point)) - seen.ln_rate)[measured] ** 2
+    ladder = np.concatenate([[0.0], np.geomspace(1e-3, 1e2, 400)])
+    chi_square = np.sum(residual / (seen.sd[measured] ** 2 + ladder[:, None] ** 2), axis=1)
+    return float(np.interp(-degrees, -chi_square, ladder, left=0.0)), degrees
+
+
 def fit_fixed(law: Law, seen: Observations, scatter: float, box: Box) -> Array:
     """Return the best coordinates, shape (k,), for a given extra scatter."""
-    starts = law.to_coordinates(law.guess(seen.ln_batch, seen.ln_rate))
-    return _best_of(law, seen, starts, np.array([scatter]), box)[0]
+    return _best_of(law, seen, _starts(law, seen), np.array([scatter]), box)[0]
 
 
 def fit_draws(
@@ -58,23 +82,48 @@ def fit_draws(
 ) -> Array:
     """Return the best coordinates of every draw, shape (draws, k).
 
+    Each draw is searched from whichever of the law's starting points, brought to its level, or the point fit lies
+    nearest to it.
+
     Args:
         law: what to fit.
         seen: gives the batch sizes and the weights.
         ln_rate: optima (or bounds) of the draws, shape (draws, n); NaN is not used.
         side: as in ``Observations``, shape (draws, n).
-        start: the point fit, shape (k,); a few of the law's own starting points are tried beside it.
+        start: the point fit, shape (k,).
         scatter: extra scatter.
         box: from ``search_box``.
     """
-    guesses = law.to_coordinates(law.guess(seen.ln_batch, seen.ln_rate))
-    starts = np.vstack([start, guesses[:: max(1, len(guesses) // 4)]])
-    draws, count = len(ln_rate), len(starts)
-    sd = np.broadcast_to(np.sqrt(seen.sd**2 + scatter**2), (draws * count, len(seen.sd)))
-    target, sides = np.repeat(ln_rate, count, axis=0), np.repeat(side, count, axis=0)
-    point, cost = _search(law, seen.ln_batch, target, sides, sd, np.tile(starts, (draws, 1)), box)
-    cost = np.where(np.isfinite(cost), cost, np.inf).reshape(draws, count)
-    return point.reshape(draws, count, -1)[np.arange(draws), np.argmin(cost, axis=1)]
+    sd = np.sqrt(seen.sd**2 + scatter**2)
+    starts = np.vstack([start, np.clip(_starts(law, seen), *box), _at_walls(start, box)])
+    weight = np.where(np.isfinite(ln_rate) & (side == 0), 1.0 / sd**2, 0.0)
+    y = np.where(np.isfinite(ln_rate), ln_rate, 0.0)
+    curves = law.ln_rate(seen.ln_batch, law.from_coordinates(starts))
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
+    # sum w (y - curve - level)^2 with the best level, for all draws and starts at once
+    level = ((weight * y).sum(axis=1, keepdims=True) - weight @ curves.T) / total
+    misfit = weight @ np.square(curves).T - 2.0 * (weight * y) @ curves.T - total * level**2
+    nearest = np.argmin(misfit, axis=1)
+    begin = starts[nearest].copy()
+    begin[:, 0] += np.where(weight.any(axis=1), level[np.arange(len(level)), nearest], 0.0)
+    sds = np.broadcast_to(sd, ln_rate.shape)
+    return _search(law, seen.ln_batch, ln_rate, side, sds, begin, box, quick=True)[0]
+
+
+def _at_walls(point: Array, box: Box) -> Array:
+    """Return the point with one coordinate at a time moved to either wall: where draws without a bound end."""
+    moved = [
+        np.where(np.arange(len(point)) == i, wall[i], point)
+        for i in range(len(point))
+        for wall in box
+        if np.isfinite(wall[i])
+    ]
+    return np.array(moved).reshape(-1, len(point))
+
+
+def _starts(law: Law, seen: Observations) -> Array:
+    which = seen.measured if seen.measured.any() else np.ones(len(seen.side), dtype=bool)
+    return law.to_coordinates(law.guess(seen.ln_batch[which], seen.ln_rate[which]))
 
 
 def ln_likelihood(difference: Array, side: Array, sd: Array) -> Array:
@@ -97,8 +146,17 @@ def _best_of(law: Law, seen: Observations, starts: Array, scatters: Array, box: 
 
 
 def _search(
-    law: Law, ln_batch: Array, target: Array, side: Array, sd: Array, starts: Array, box: Box
+    law: Law,
+    ln_batch: Array,
+    target: Array,
+    side: Array,
+    sd: Array,
+    starts: Array,
+    box: Box,
+    *,
+    quick: bool = False,
 ) -> tuple[Array, Array]:
+    target, side, sd = (np.broadcast_to(a, (len(starts), len(ln_batch))) for a in (target, side, sd))
     used = np.isfinite(target)
     safe = np.where(used, target, 0.0)
 
@@ -107,4 +165,4 @@ def _search(
         residual = bounded_residual((prediction - safe[problems]) / sd[problems], side[problems])
         return np.where(used[problems], residual, 0.0)
 
-    return minimise(residuals, starts, lower=box[0], upper=box[1])
+    return minimise(residuals, starts, lower=box[0], upper=box[1], **(QUICK if quick else {}))

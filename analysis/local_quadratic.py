@@ -1,21 +1,25 @@
-"""Where one batch size's U-shaped curve has its minimum: a parabola through the cells near the best one."""
+"""Where one batch size's U-shaped curve has its minimum: a parabola through the cells near the best one.
+
+The parabola is one in a power of the rate (the logarithm for the power 0). Curves rise faster towards divergence than
+towards slow learning, so that a parabola in ln rate has its vertex too low, by a third of a step and more on a coarse
+grid; a power of the rate makes them symmetric (for a quadratic loss the power is 1). Batch sizes share the shape of
+their curves, so one power serves a whole sweep.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from .law import Array
-from .noise import NEAREST
 
-SKEWS = np.array([-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5])
-"""Powers of the rate that are tried."""
-SHAPE_ERROR = 0.1
-"""Standard deviation, in octaves, of a vertex between exact cells one octave apart: what curves do that no parabola
-does. It falls with the square of the gap. Measured on steps to a target under -ln(2u - u^2), u = rate/optimum, whose
-wall at u = 2 is as bad as curves get."""
+SKEWS = np.linspace(-0.5, 1.5, 65)
+"""Powers of the rate that are tried: so many that between two of them all is as good as linear."""
+TELLING = 5
+"""Cells of a curve that its power is read from, at least 4."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,42 +40,28 @@ def find_vertices(
     x: Array,
     scores: Array,
     *,
-    height: float,
+    width: int,
     skew: Array,
     below: float | None = None,
     above: float | None = None,
     rng: np.random.Generator | None = None,
 ) -> Vertices:
-    """Fit a parabola in rate^skew (the logarithm for 0) to each row of ``scores`` near its lowest value.
-
-    The window holds the best cell, its neighbour on each side and whatever joins on without rising by more than
-    ``height`` over the best: with precise data the parabola is local, with noisy data it averages. With ``rng`` the
-    window's ends are moved by a cell at random and the vertex by the error of shape, so that the choice of points and
-    of a parabola enter the spread of the draws.
+    """Fit a parabola in rate^skew to each row of ``scores`` near its lowest value.
 
     Args:
         x: log2 learning rates of the usable cells, increasing, shape (m,).
         scores: lower is better, shape (draws, m).
-        height: rise over the best that the noise alone could make.
-        skew: from ``shared_skew``, shape (draws,).
+        width: cells in the window around the best one (all where there are fewer).
+        skew: positions in ``SKEWS``, shape (draws,); a fraction means a power in between.
         below: log2 of a rate under ``x`` known to be worse (a missed target), if any.
         above: log2 of a rate over ``x`` known to be worse (divergence or a missed target), if any.
-        rng: source of the random windows; None for the plain ones.
+        rng: decides where a draw's optimum lies between the last usable cell and a bracket; None for the best cell.
     """
     draws, m = scores.shape
-    rows = np.arange(draws)
     best = np.argmin(scores, axis=1)
-    left, right = _windows(scores, best, height=height, rng=rng)
-    index = np.arange(m)
-    inside = (index >= left[:, None]) & (index <= right[:, None])
-    vertex, lowest, convex = _parabola(x, scores, inside, x[best], skew)
+    vertex, lowest, convex = _between(x, scores, best, width, skew)
     position = np.where(convex, vertex, x[best])
-    if rng is not None and m > 1:
-        gap = (x[np.minimum(best + 1, m - 1)] - x[np.maximum(best - 1, 0)]) / np.where(
-            (best > 0) & (best < m - 1), 2, 1
-        )
-        position = position + SHAPE_ERROR * gap**2 * rng.standard_normal(draws)
-    score = np.where(convex, lowest, scores[rows, best])
+    score = np.where(convex, lowest, scores[np.arange(draws), best])
     side = np.zeros(draws)
 
     inner_low, inner_high = x[min(1, m - 1)], x[max(m - 2, 0)]
@@ -98,88 +88,108 @@ def find_vertices(
     return Vertices(position=position, side=side, score=score)
 
 
-def _windows(
-    scores: Array, best: Array, *, height: float, rng: np.random.Generator | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and last cell of each row's window, at least three cells where there are three."""
-    draws, m = scores.shape
-    rows = np.arange(draws)
-    low_enough = scores <= scores[rows, best][:, None] + height
-    left, right = best.copy(), best.copy()
-    for _ in range(m):
-        left = np.where((left > 0) & low_enough[rows, np.maximum(left - 1, 0)], left - 1, left)
-        right = np.where((right < m - 1) & low_enough[rows, np.minimum(right + 1, m - 1)], right + 1, right)
-    left = np.minimum(left, np.maximum(best - 1, 0))
-    right = np.maximum(right, np.minimum(best + 1, m - 1))
-    if rng is not None:
-        left = np.minimum(left + rng.integers(-1, 2, size=draws), np.maximum(best - 1, 0))
-        right = np.maximum(right + rng.integers(-1, 2, size=draws), np.minimum(best + 1, m - 1))
-    left, right = np.clip(left, 0, m - 1), np.clip(right, 0, m - 1)
-    right = np.where(right - left < 2, np.minimum(left + 2, m - 1), right)
-    left = np.where(right - left < 2, np.maximum(right - 2, 0), left)
-    return left, right
+def shared_skew(
+    curves: Sequence[tuple[Array, Array, Array]], *, width: int, rng: np.random.Generator | None = None
+) -> Array:
+    """Return the power in which the curves of a sweep are most nearly parabolas: positions in ``SKEWS``, (draws,).
 
+    Positions are fractions: the misfit's own parabola says where between the tried powers its minimum lies.
 
-def shared_skew(curves: Sequence[tuple[Array, Array]], *, rng: np.random.Generator | None = None) -> Array:
-    """Return the power of the rate in which the curves of a sweep are most nearly parabolas, shape (draws,).
-
-    Curves rise faster towards divergence than towards slow learning, so that a parabola in ln rate has its vertex too
-    low, by a third of a step and more on a coarse grid. A power of the rate makes them symmetric (for a quadratic loss
-    the power is 1), and as batch sizes share the shape of their curves, one power serves all. It minimises the residual
-    of parabolas through the cells around each curve's best one, relative to their range.
+    It minimises the residual of parabolas through the cells around each curve's best one, in units of their noise.
 
     Args:
-        curves: log2 rates of the usable cells, shape (m,), and scores, shape (draws, m), of each batch size. Curves of
-            fewer than four cells do not count.
+        curves: log2 rates of the usable cells, shape (m,), scores, shape (draws, m), and the scores' standard
+            deviation, of each batch size. Curves of fewer than four cells do not count.
+        width: cells in the windows, at least ``TELLING`` are taken.
         rng: source of the powers where no curve counts; None for the logarithm.
     """
     draws = len(curves[0][1]) if curves else 0
-    telling = [(x, scores) for x, scores in curves if len(x) >= 4]
+    telling = [curve for curve in curves if len(curve[0]) >= 4]
     if not telling:
-        return np.zeros(draws) if rng is None else rng.choice(SKEWS, size=draws)
-    misfit = np.zeros((len(SKEWS), draws))
-    for x, scores in telling:
-        best = np.argmin(scores, axis=1)
-        width = min(NEAREST, len(x))
-        first = np.clip(best - width // 2, 0, len(x) - width)
-        index = np.arange(len(x))
-        inside = (index >= first[:, None]) & (index < first[:, None] + width)
-        spread = np.ptp(scores[inside].reshape(draws, width), axis=1)
-        for i, power in enumerate(SKEWS):
-            misfit[i] += _misfit(x, scores, inside, x[best], power) / np.maximum(spread, 1e-300) ** 2
-    return SKEWS[np.argmin(misfit, axis=0)]
+        middle = int(np.flatnonzero(SKEWS == 0.0)[0])
+        return np.full(draws, float(middle)) if rng is None else rng.uniform(0, len(SKEWS) - 1, size=draws)
+    misfit = np.zeros((draws, len(SKEWS)))
+    for x, scores, sd in telling:
+        for rows, window in _windows(scores, np.argmin(scores, axis=1), max(width, TELLING)):
+            near = scores[rows, window]
+            near = near - near.mean(axis=1, keepdims=True)
+            bent = near @ _design(tuple(x[window].tolist()))[1]
+            explained = np.sum(np.square(bent).reshape(len(near), len(SKEWS), 2), axis=-1)
+            total = np.sum(near * near, axis=1)
+            # The floor stands for curves without noise: they count by their range.
+            scale = max(float(np.mean(sd[window] ** 2)), 1e-12 * float(np.mean(total)), 1e-300)
+            misfit[rows] += (total[:, None] - explained) / scale
+    return _refined(misfit)
 
 
-def _misfit(x: Array, scores: Array, inside: np.ndarray, centre: Array, power: float) -> Array:
-    coefficients, powers = _least_squares(x, scores, inside, centre, np.full(len(scores), power))
-    residual = np.where(inside, scores - np.einsum("dmi,di->dm", powers, coefficients), 0.0)
-    return np.sum(residual * residual, axis=1)
+def _refined(misfit: Array) -> Array:
+    rows, last = np.arange(len(misfit)), misfit.shape[1] - 1
+    least = np.argmin(misfit, axis=1)
+    before, here, after = (misfit[rows, np.clip(least + i, 0, last)] for i in (-1, 0, 1))
+    bend = before - 2.0 * here + after
+    inside = (least > 0) & (least < last) & (bend > 0)
+    return least + np.where(inside, 0.5 * (before - after) / np.where(inside, bend, 1.0), 0.0)
 
 
-def _least_squares(x: Array, scores: Array, inside: np.ndarray, centre: Array, skew: Array) -> tuple[Array, np.ndarray]:
-    """Return the parabolas' coefficients, shape (draws, 3), and the design, shape (draws, m, 3)."""
-    octaves = np.where(inside, x[None, :] - centre[:, None], 0.0)
-    power = skew[:, None] * np.log(2.0)
-    t = np.where(power == 0.0, octaves, np.expm1(power * octaves) / np.where(power == 0.0, 1.0, power))
-    design = np.stack([inside.astype(float), t, t * t], axis=-1)
-    normal = np.einsum("dmi,dmj->dij", design, design)
-    right = np.einsum("dmi,dm->di", design, np.where(inside, scores, 0.0))
-    solvable = inside.sum(axis=1) >= 3
-    normal = np.where(solvable[:, None, None], normal, np.eye(3))
-    return np.linalg.solve(normal, right[..., None])[..., 0], design
+def residual_sum(x: Array, scores: Array, *, width: int, skew: Array) -> float:
+    """Return the parabola's residual sum of squares for one row of scores."""
+    ((_, window),) = _windows(scores, np.argmin(scores, axis=1), width)
+    y = scores[0, window] - scores[0, window].mean()
+    basis = _design(tuple(x[window].tolist()))[1].reshape(len(y), len(SKEWS), 2)[:, round(float(skew[0]))]
+    residual = y - basis @ (basis.T @ y)
+    return float(residual @ residual)
 
 
-def _parabola(
-    x: Array, scores: Array, inside: np.ndarray, centre: Array, skew: Array
+def _windows(scores: Array, best: np.ndarray, width: int) -> list[tuple[np.ndarray, slice]]:
+    """Return groups of draws that share a window, with that window."""
+    m = scores.shape[1]
+    width = min(width, m)
+    first = np.clip(best - width // 2, 0, m - width)
+    return [(np.flatnonzero(first == at), slice(int(at), int(at) + width)) for at in np.unique(first)]
+
+
+@lru_cache(maxsize=4096)
+def _design(x: tuple[float, ...]) -> tuple[Array, Array]:
+    """Return two arrays for the cells ``x`` and every skew.
+
+    What turns scores into coefficients, shape (s, 3, w); an orthonormal basis of the parabolas without a mean, shape
+    (w, 2 s).
+    """
+    octaves = np.array(x) - x[len(x) // 2]
+    powers = SKEWS[:, None] * np.log(2.0)
+    t = np.where(powers == 0.0, octaves, np.expm1(powers * octaves) / np.where(powers == 0.0, 1.0, powers))
+    design = np.stack([np.ones_like(t), t, t * t], axis=-1)
+    basis = np.linalg.qr(design)[0][:, :, 1:]
+    return np.linalg.pinv(design), np.moveaxis(basis, 0, 1).reshape(len(x), -1)
+
+
+def _between(x: Array, scores: Array, best: np.ndarray, width: int, skew: Array) -> tuple[Array, Array, np.ndarray]:
+    """Return what ``_parabolas`` says at a fraction of a position, from both sides of it."""
+    under = np.minimum(skew.astype(int), len(SKEWS) - 2)
+    share = skew - under
+    (one, low, yes), (other, high, too) = (_parabolas(x, scores, best, width, at) for at in (under, under + 1))
+    return one + share * (other - one), low + share * (high - low), yes & too
+
+
+def _parabolas(
+    x: Array, scores: Array, best: np.ndarray, width: int, skew: np.ndarray
 ) -> tuple[Array, Array, np.ndarray]:
     """Return vertex, value there and convexity of each row's least-squares parabola."""
-    coefficients, _ = _least_squares(x, scores, inside, centre, skew)
-    a, b, c = np.moveaxis(coefficients, -1, 0)
-    convex = (inside.sum(axis=1) >= 3) & (c > 1e-12 * np.maximum(1.0, np.abs(a)))
-    safe = np.where(convex, c, 1.0)
-    vertex = -b / (2.0 * safe)
-    power = skew * np.log(2.0)
+    draws, m = scores.shape
+    coefficients = np.zeros((draws, 3))
+    centre = np.zeros(draws)
+    if m >= 3:
+        for rows, window in _windows(scores, best, max(width, 3)):
+            xs = x[window]
+            centre[rows] = xs[len(xs) // 2]
+            solve = _design(tuple(xs.tolist()))[0]
+            coefficients[rows] = np.einsum("dij,dj->di", solve[skew[rows]], scores[rows, window])
+    a, b, c = coefficients.T
+    convex = c > 1e-12 * np.maximum(1.0, np.abs(a))
+    vertex = -b / (2.0 * np.where(convex, c, 1.0))
+    power = SKEWS[skew] * np.log(2.0)
     # A vertex at a negative power of the rate is no rate: the parabola says nothing.
     convex &= power * vertex > -1.0
     grown = np.log1p(np.where(convex, power * vertex, 0.0)) / np.where(power == 0.0, 1.0, power)
-    return centre + np.where(power == 0.0, vertex, grown), a - b * b / (4.0 * safe), convex
+    lowest = a - b * b / (4.0 * np.where(convex, c, 1.0))
+    return centre + np.where(power == 0.0, vertex, grown), lowest, convex

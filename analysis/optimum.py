@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .cells import Outcome, from_score, tabulate_cells
 from .law import Array
-from .local_quadratic import Vertices, find_vertices, shared_skew
-from .noise import cell_noise
+from .local_quadratic import Vertices
+from .noise import CellNoise, cell_noise
+from .windows import Curve, LocalMinimum, find_minima
 
 OPTIMUM_COLUMNS = (
     "sweep",
@@ -26,8 +28,6 @@ OPTIMUM_COLUMNS = (
     "seeds",  # seeds of a usable cell, the fewest
 )
 COVERAGE = 0.95
-NOISE_HEIGHTS = 3.0
-"""A cell joins the parabola's window if it is within this many standard deviations of the best one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,11 @@ def locate_optima(cells: pd.DataFrame, *, seed: int = 0, resamples: int = 200) -
     """Find the best rate of every sweep and batch size.
 
     The optimum is the vertex of a local parabola of the score against log2 rate, bent by the skew that the curves of a
-    sweep share. Its interval holds 95 % of draws in which the cells' noise, the skew and the ends of the window vary;
-    the noise is pooled over cells because two or three seeds cannot be resampled honestly. A cell that diverged or
-    missed its target next to the best one brackets the optimum: it is interior, somewhere up to that cell.
+    sweep share, in a window that they share too (``analysis/windows.py``). Its interval holds 95 % of draws in which
+    the cells' noise, the skew and the error of the parabola vary, and what other windows say where they disagree beyond
+    noise. The noise is pooled over cells and drawn from a distribution, because two or three seeds cannot be resampled
+    honestly. A cell that diverged or missed its target next to the best one brackets the optimum: it is interior,
+    somewhere up to that cell.
 
     Args:
         cells: from ``tabulate_cells``.
@@ -79,26 +81,21 @@ def locate_optima(cells: pd.DataFrame, *, seed: int = 0, resamples: int = 200) -
     rows: list[dict[str, object]] = []
     draws = {}
     for sweep, part in cells.groupby("sweep", sort=True):
-        key = zlib.crc32(str(sweep).encode())
-        noise = cell_noise(part)
-        curves = [
-            _curve(
-                rows_of_batch, int(str(batch)), noise, np.random.default_rng([seed, key, int(str(batch))]), resamples
+        batches = _batches(part, seed, zlib.crc32(str(sweep).encode()), resamples)
+        minima = iter(
+            find_minima(
+                [batch.curve for batch in batches if batch.curve is not None],
+                rng=np.random.default_rng([seed, zlib.crc32(str(sweep).encode())]),
             )
-            for batch, rows_of_batch in part.sort_values("learning_rate").groupby("batch_size", sort=True)
-        ]
-        telling = [curve for curve in curves if len(curve.x)]
-        skew = shared_skew([(c.x, c.scores) for c in telling])
-        skew_draws = shared_skew([(c.x, c.noisy) for c in telling], rng=np.random.default_rng([seed, key]))
+        )
         stack = []
-        for curve in curves:
-            row, drawn = _optimum(curve, skew, skew_draws, resamples)
-            rows.append(
-                {"sweep": sweep, "batch_size": curve.batch_size, "cells": curve.cells, "seeds": curve.seeds, **row}
-            )
+        for batch in batches:
+            row, drawn = _optimum(batch, next(minima) if batch.curve is not None else None, resamples)
+            names = {"sweep": sweep, "batch_size": batch.batch_size, "cells": batch.cells, "seeds": batch.seeds}
+            rows.append(names | row)
             stack.append(drawn)
         draws[str(sweep)] = OptimumDraws(
-            batch_size=np.array([curve.batch_size for curve in curves], dtype=float),
+            batch_size=np.array([batch.batch_size for batch in batches], dtype=float),
             ln_rate=np.stack([v.position for v in stack], axis=1) * np.log(2.0),
             side=np.stack([v.side for v in stack], axis=1),
             score=np.stack([v.score for v in stack], axis=1),
@@ -107,37 +104,45 @@ def locate_optima(cells: pd.DataFrame, *, seed: int = 0, resamples: int = 200) -
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Curve:
-    """The usable cells of one batch size between the nearest worse ones, with draws of their scores.
+class _Batch:
+    """One batch size's cells.
 
-    ``x`` and ``scores`` (one row) are empty where no cell is measured; ``lowest_diverged`` is then the lowest rate if
-    all cells diverged. Rates are in log2.
+    ``curve`` is None where none is measured; ``lowest_diverged`` is log2 of the lowest rate if all diverged.
     """
 
-    batch_size: int
+    batch_size: int | float
     cells: int
     seeds: int
     scale: str
-    x: Array
-    scores: Array
-    noisy: Array
-    height: float
-    below: float | None
-    above: float | None
+    curve: Curve | None
     lowest_diverged: float | None
-    rng: np.random.Generator
 
 
-def _curve(
-    cells: pd.DataFrame, batch_size: int, noise: Mapping[int, Array], rng: np.random.Generator, resamples: int
-) -> _Curve:
+def _batches(part: pd.DataFrame, seed: int, key: int, resamples: int) -> list[_Batch]:
+    noise = cell_noise(part)
+    batches: list[_Batch] = []
+    keys: set[int] = set()
+    for batch_size, cells in part.sort_values("learning_rate").groupby("batch_size", sort=True):
+        # A stream of its own by content: other rows do not move it, nor does the unit of the batch size.
+        own = zlib.crc32(np.ascontiguousarray(cells["score"].to_numpy(dtype=float)).tobytes())
+        while own in keys:
+            own += 1
+        keys.add(own)
+        rng = np.random.default_rng([seed, key, own])
+        batches.append(_batch(cells, batch_size, noise.get(float(str(batch_size))), rng, resamples))
+    return batches
+
+
+def _batch(
+    cells: pd.DataFrame, batch_size: Any, noise: CellNoise | None, rng: np.random.Generator, resamples: int
+) -> _Batch:
     x = np.log2(cells["learning_rate"].to_numpy(dtype=float))
     status = cells["status"].to_numpy()
     score = cells["score"].to_numpy(dtype=float)
     seeds = cells["seeds"].to_numpy()
     measured = np.flatnonzero(status == "measured")
-    keep, below, above = measured, None, None
-    if len(measured):
+    keep, below, above, curve = measured, None, None, None
+    if noise is not None:
         best = measured[np.argmin(score[measured])]
         worse = (status == "diverged") | ((status == "right_censored") & (score >= score[best]))
         index = np.arange(len(x))
@@ -147,35 +152,46 @@ def _curve(
             keep, above = keep[keep < over[0]], float(x[over[0]])
         if len(under):
             keep, below = keep[keep > under[-1]], float(x[under[-1]])
-    sd = noise[batch_size][np.isin(measured, keep)] if len(measured) else np.empty(0)
-    return _Curve(
+        sd = noise.sd[np.isin(measured, keep)]
+        # Normal noise of an estimated size: its spread is that of Student's t.
+        size = (
+            np.sqrt(noise.degrees / rng.chisquare(noise.degrees, resamples)) if noise.degrees else np.zeros(resamples)
+        )
+        curve = Curve(
+            x=x[keep],
+            scores=score[keep][None, :],
+            sd=sd,
+            degrees=noise.own,
+            noise=size[:, None] * rng.standard_normal((resamples, len(keep))),
+            below=below,
+            above=above,
+            rng=rng,
+        )
+    return _Batch(
         batch_size=batch_size,
         cells=len(x),
         seeds=int(seeds[keep].min() if len(keep) else seeds.min()),
         scale=str(cells["scale"].iloc[0]),
-        x=x[keep],
-        scores=score[keep][None, :],
-        noisy=score[keep] + sd * rng.standard_normal((resamples, len(keep))),
-        height=NOISE_HEIGHTS * float(sd.max(initial=0.0)),
-        below=below,
-        above=above,
+        curve=curve,
         lowest_diverged=float(x[0]) if np.all(status == "diverged") else None,
-        rng=rng,
     )
 
 
-def _optimum(curve: _Curve, skew: Array, skew_draws: Array, resamples: int) -> tuple[dict[str, object], Vertices]:
-    if not len(curve.x):
-        return _nothing_measured(curve.lowest_diverged, resamples)
+def _optimum(batch: _Batch, found: LocalMinimum | None, resamples: int) -> tuple[dict[str, Any], Vertices]:
+    curve = batch.curve
+    if curve is None or found is None:
+        return _nothing_measured(batch.lowest_diverged, resamples)
     x, below, above = curve.x, curve.below, curve.above
-    point = find_vertices(x, curve.scores, height=curve.height, skew=skew, below=below, above=above)
-    drawn = find_vertices(x, curve.noisy, height=curve.height, skew=skew_draws, below=below, above=above, rng=curve.rng)
-    point, drawn = _settled(point, x, below, above), _settled(drawn, x, below, above)
+    point, drawn = _settled(found.point, x, below, above), _settled(found.drawn, x, below, above)
     best = float(x[np.argmin(curve.scores[0])])
     row = _summary(float(point.position[0]), int(point.side[0]), best, drawn, below, above)
     if row["status"] == "unresolved":
         return {**row, "outcome": np.nan}, _unresolved(resamples)
-    return {**row, "outcome": float(from_score(point.score[0], curve.scale))}, drawn
+    if row["status"] == "interior":
+        # NaN, an open end, stays open.
+        row["low"] = float(np.minimum(row["low"], 2.0**found.lowest))
+        row["high"] = float(np.maximum(row["high"], 2.0**found.highest))
+    return {**row, "outcome": float(from_score(point.score[0], batch.scale))}, drawn
 
 
 def _settled(found: Vertices, x: Array, below: float | None, above: float | None) -> Vertices:
@@ -190,7 +206,7 @@ def _settled(found: Vertices, x: Array, below: float | None, above: float | None
 
 def _summary(
     position: float, side: int, best: float, drawn: Vertices, below: float | None, above: float | None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return learning_rate, low, high and status (unresolved where the draws do not agree with the point)."""
     share_low, share_high = float(np.mean(drawn.side < 0)), float(np.mean(drawn.side > 0))
     lost = not np.isfinite(position) or not np.all(np.isfinite(drawn.position))
@@ -204,6 +220,8 @@ def _summary(
     high = _quantile(np.where(drawn.side > 0, np.inf, drawn.position), 1.0 - tail)
     if side:
         bound = max(position, high) if side < 0 else min(position, low)
+        if not np.isfinite(bound):  # too many draws lie at the other end: nothing is known
+            return {"learning_rate": np.nan, "low": np.nan, "high": np.nan, "status": "unresolved"}
         ends = (np.nan, 2.0**bound) if side < 0 else (2.0**bound, np.nan)
         return {
             "learning_rate": 2.0**best,
@@ -235,7 +253,7 @@ def _unresolved(draws: int) -> Vertices:
     return Vertices(position=nothing, side=np.zeros(draws), score=nothing)
 
 
-def _nothing_measured(lowest_diverged: float | None, draws: int) -> tuple[dict[str, object], Vertices]:
+def _nothing_measured(lowest_diverged: float | None, draws: int) -> tuple[dict[str, Any], Vertices]:
     """Describe a batch size without any usable cell: all diverged is a bound, all unreached is nothing."""
     if lowest_diverged is None:
         row = {"learning_rate": np.nan, "low": np.nan, "high": np.nan, "status": "unresolved", "outcome": np.nan}

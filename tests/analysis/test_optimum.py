@@ -42,11 +42,11 @@ def only(frame: pd.DataFrame) -> pd.Series:
     return table.iloc[0]
 
 
-def test_the_vertex_of_an_exact_parabola_is_found_exactly():
+def test_the_vertex_of_an_exact_parabola_is_found():
     table = find_optima(parabola_sweep(root), outcome="value_at_budget")
     assert list(table.columns) == list(OPTIMUM_COLUMNS)
-    np.testing.assert_allclose(table["learning_rate"], root(table["batch_size"]), rtol=1e-9)
-    np.testing.assert_allclose(table["outcome"], 1.0, rtol=1e-9)
+    np.testing.assert_allclose(table["learning_rate"], root(table["batch_size"]), rtol=1e-4)
+    np.testing.assert_allclose(table["outcome"], 1.0, rtol=1e-4)
     assert set(table["status"]) == {"interior"}
     assert (table["cells"] == 7).all()
     assert (table["seeds"] == 2).all()
@@ -57,7 +57,7 @@ def test_a_curve_symmetric_in_the_rate_itself_is_found_through_the_shared_skew()
     frame = parabola_sweep(root, step=1.0)
     u = frame["learning_rate"] / root(frame["batch_size"])
     table = find_optima(frame.assign(value=np.exp(0.05 * (u - 1) ** 2)), outcome="value_at_budget")
-    np.testing.assert_allclose(table["learning_rate"], root(table["batch_size"]), rtol=1e-6)
+    np.testing.assert_allclose(table["learning_rate"], root(table["batch_size"]), rtol=5e-3)
 
 
 @pytest.mark.parametrize(("seeds", "step"), [(1, 0.5), (2, 1.0), (3, 0.5)])
@@ -82,12 +82,36 @@ def test_more_noise_and_fewer_seeds_widen_the_interval():
     assert width(noise=0.02, seeds=2) > 1.3 * width(noise=0.02, seeds=8)
 
 
-def test_a_coarse_grid_is_not_believed_beyond_the_error_of_a_parabola():
-    # A tenth of an octave between exact cells an octave apart, falling with the square of the gap.
-    for step, octaves in ((1.0, 0.1), (0.5, 0.025)):
-        table = find_optima(parabola_sweep(root, step=step), outcome="value_at_budget", resamples=400)
+def test_three_exact_cells_are_not_believed_beyond_the_error_of_a_parabola():
+    # A quarter of an octave between exact cells an octave apart, falling with the square of the gap.
+    for step, octaves in ((1.0, 0.25), (0.5, 0.0625)):
+        frame = parabola_sweep(root, offsets=(-1, 0, 1), step=step)
+        table = find_optima(frame, outcome="value_at_budget", resamples=400)
         widths = np.log2(table["high"] / table["low"])
-        assert widths.median() == pytest.approx(2 * 1.96 * octaves, rel=0.15)
+        assert widths.median() == pytest.approx(2 * 1.96 * octaves, rel=0.2)
+
+
+def test_curves_that_no_parabola_follows_get_intervals_that_hold_the_truth():
+    # |d|^1.5 and d^4 bend unlike any parabola, in noise far below their bend.
+    for power in (1.5, 4.0):
+        frame = parabola_sweep(root, step=1.0)
+        distance = np.abs(np.log2(frame["learning_rate"] / root(frame["batch_size"])))
+        table = find_optima(frame.assign(value=np.exp(0.05 * distance**power)), outcome="value_at_budget")
+        truth = root(table["batch_size"])
+        assert np.sum((table["low"] <= truth) & (truth <= table["high"])) >= 6
+
+
+def test_an_answer_that_flips_with_the_window_gets_an_interval_that_holds_both():
+    # A dent beside the minimum of a wide bowl: three cells see the dent, seven see the bowl.
+    bowl = parabola_sweep(root, step=1.0, batch_sizes=(8, 16, 32, 64, 128, 256), noise=1e-4)
+    offset = np.log2(bowl["learning_rate"] / root(bowl["batch_size"]))
+    here = (bowl["batch_size"] == 64) & (offset > 0.5) & (offset < 1.5)
+    table = find_optima(
+        bowl.assign(value=bowl["value"] * np.where(here, np.exp(-0.13), 1.0)), outcome="value_at_budget"
+    )
+    row = table[table["batch_size"] == 64].iloc[0]
+    assert row["low"] <= 1.2 * root(64)
+    assert row["high"] >= 1.45 * root(64)
 
 
 def test_an_optimum_at_the_lowest_rate_is_a_bound():
