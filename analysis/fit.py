@@ -15,6 +15,8 @@ from .optimum import COVERAGE, OptimumDraws
 
 FitStatus = Literal["ok", "at_bound", "unbounded_low", "unbounded_high", "failed"]
 TAIL = (1.0 - COVERAGE) / 2.0
+NO_KNOWLEDGE = 5.0
+"""Scatter in ln rate that stands for any larger one: a rate known to a factor of 150 is not known."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,7 +175,7 @@ def _resample(
         )
     if scatter == 0.0:
         return ln_rate, side
-    own = scatter * np.sqrt(degrees / rng.chisquare(degrees, len(ln_rate)))
+    own = np.minimum(scatter * np.sqrt(degrees / rng.chisquare(degrees, len(ln_rate))), NO_KNOWLEDGE)
     return ln_rate + np.where(side == 0, own[:, None], 0.0) * rng.standard_normal(ln_rate.shape), side
 
 

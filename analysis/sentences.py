@@ -12,7 +12,7 @@ from .compare import UNDETERMINED
 if TYPE_CHECKING:
     from .study_analysis import Analysis
 
-_OUTCOME_TEXT = {
+OUTCOME_TEXT = {
     "steps_to_target": "fewest steps to the target",
     "value_at_budget": "best metric at the budget",
 }
@@ -25,7 +25,7 @@ def sweep_sentences(analysis: Analysis, sweep: str) -> list[str]:
         analysis: of this sweep alone.
         sweep: its name.
     """
-    outcome = _OUTCOME_TEXT[analysis.outcomes[sweep]]
+    outcome = OUTCOME_TEXT[analysis.outcomes[sweep]]
     lines = []
     for row in analysis.verdicts.itertuples():
         said = "the law is undetermined" if row.verdict == UNDETERMINED else f"the best rate follows {row.verdict}"
@@ -33,12 +33,18 @@ def sweep_sentences(analysis: Analysis, sweep: str) -> list[str]:
         lines += [_rate_growth(analysis.optima, sweep), _speed_up(analysis.steps, sweep)]
         if row.verdict != UNDETERMINED:
             lines.append(_rates_by_law(analysis, sweep, row.verdict))
+        lines.append(_second_route(analysis, sweep, "power" if row.verdict == UNDETERMINED else row.verdict))
         if row.suggested_trials:
             lines.append(f"{sweep}: what would tell more: {row.suggested_trials}.")
     if len(analysis.optima):
         lines.append(_optima_line(analysis.optima, sweep, outcome))
     lines += _tradeoff_lines(analysis, sweep)
     return [line for line in lines if line]
+
+
+def reaches_target(steps: pd.DataFrame) -> bool:
+    """Return whether any run behind a sweep's table of steps reached a target; one without a target never does."""
+    return bool(steps["status"].isin(["measured", "at_most"]).any())
 
 
 def _rate_growth(optima: pd.DataFrame, sweep: str) -> str:
@@ -78,6 +84,23 @@ def _rates_by_law(analysis: Analysis, sweep: str, law: str) -> str:
     )
 
 
+def _second_route(analysis: Analysis, sweep: str, law: str) -> str:
+    """Return what the surface says of the law's last parameter, the one of its shape, beside the optima."""
+    found = analysis.surface[analysis.surface["law"] == law]
+    first = analysis.fits[analysis.fits["law"] == law]
+    if found.empty or first.empty or np.isnan(found["value"].iloc[-1]) or np.isnan(first["value"].iloc[-1]):
+        return ""
+    one, other = (
+        _estimate(table["value"].iloc[-1], table["low"].iloc[-1], table["high"].iloc[-1]) for table in (found, first)
+    )
+    agrees = found["agrees"].iloc[-1]
+    said = "" if pd.isna(agrees) else "; the two routes agree" if agrees else "; the two routes contradict each other"
+    return (
+        f"{sweep}: {found['parameter'].iloc[-1]} of {law} is {one} by one surface through {found['cells'].iloc[-1]} "
+        f"cells, {other} by the best rate of each batch size{said}."
+    )
+
+
 def _optima_line(optima: pd.DataFrame, sweep: str, outcome: str) -> str:
     inside = optima[optima["status"] == "interior"]
     pairs = ", ".join(
@@ -101,11 +124,14 @@ def _tradeoff_lines(analysis: Analysis, sweep: str) -> list[str]:
     lines = []
     for row in analysis.tradeoff.itertuples():
         if row.status == "failed":
-            reached = int((analysis.steps["status"] == "measured").sum())
-            lines.append(
-                f"{sweep}: no trade-off between steps and examples: {reached} batch sizes have measured fewest steps "
-                "to the target, three are needed."
-            )
+            # A sweep judged by its metric at the budget may have no target at all: then there is nothing to say.
+            if analysis.outcomes[sweep] == "steps_to_target" or reaches_target(analysis.steps):
+                reached = int((analysis.steps["status"] == "measured").sum())
+                have = "batch size has" if reached == 1 else "batch sizes have"
+                lines.append(
+                    f"{sweep}: no trade-off between steps and examples: {reached or 'no'} {have} measured fewest steps "
+                    "to the target, three are needed."
+                )
             continue
         lines.append(
             f"{sweep} (steps to the target): "
@@ -117,6 +143,8 @@ def _tradeoff_lines(analysis: Analysis, sweep: str) -> list[str]:
 
 
 def _estimate(value: float, low: float, high: float) -> str:
+    if np.isnan(value) and np.isfinite(low) != np.isfinite(high):
+        return f"at least {low:.3g}" if np.isfinite(low) else f"at most {high:.3g}"
     shown = "unknown" if np.isnan(value) else f"{value:.3g}"
     return f"{shown} [{_end(low)}, {_end(high)}]"
 

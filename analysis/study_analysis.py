@@ -17,9 +17,10 @@ from .law import Law
 from .laws import LAWS
 from .optimum import OPTIMUM_COLUMNS, Optima, OptimumDraws, locate_optima
 from .sentences import sweep_sentences
+from .surface import SURFACE_COLUMNS, fit_surface
 from .tradeoff import STEP_COLUMNS, TRADEOFF_COLUMNS, steps_table, tradeoff_table
 
-TABLES = ("cells", "optima", "fits", "bands", "verdicts", "steps", "tradeoff")
+TABLES = ("cells", "optima", "fits", "bands", "surface", "verdicts", "steps", "tradeoff")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Analysis:
         verdicts: ``compare.VERDICT_COLUMNS``.
         steps: ``tradeoff.STEP_COLUMNS``: the points behind the trade-off.
         tradeoff: ``tradeoff.TRADEOFF_COLUMNS``.
+        surface: ``surface.SURFACE_COLUMNS``: the laws by a second route, beside ``fits``.
         curves: the curves as given.
     """
 
@@ -47,6 +49,7 @@ class Analysis:
     steps: pd.DataFrame
     tradeoff: pd.DataFrame
     curves: pd.DataFrame
+    surface: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=list(SURFACE_COLUMNS)))
 
     def sentences(self) -> list[str]:
         """Return the answer in words, the verdict of each sweep first."""
@@ -116,12 +119,14 @@ def analyse(
             tradeoff_parts.append(tradeoff_table(steps, fastest, seed=seed))
     optima_table = _stack(optimum_parts, OPTIMUM_COLUMNS)
     fits = fit_laws(Optima(table=optima_table, draws=draws), laws=laws, seed=seed)
+    cells_table = _stack(cell_parts, CELL_COLUMNS)
     return Analysis(
         outcomes=dict(outcomes),
-        cells=_stack(cell_parts, CELL_COLUMNS),
+        cells=cells_table,
         optima=optima_table,
         fits=fits_table(fits),
         bands=bands_table(fits, optima_table),
+        surface=fit_surface(cells_table, fits, laws=laws, seed=seed, resamples=resamples),
         verdicts=compare(fits, optima_table, sweeps=list(outcomes)),
         steps=_stack(step_parts, STEP_COLUMNS),
         tradeoff=_stack(tradeoff_parts, TRADEOFF_COLUMNS),

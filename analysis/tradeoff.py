@@ -1,7 +1,6 @@
-"""How many steps a larger batch saves: the hyperbola between steps and examples, and its critical batch size.
+"""How many steps a larger batch saves: from the best rate of each batch size to the trade-off and its critical batch.
 
-S = S_min (1 + B_crit/B) says that 1/S follows the law ``saturating`` with η_max = 1/S_min and B_noise = B_crit, so the
-fit, its bounds and its bootstrap are those of ``analysis/fit.py``.
+The hyperbola itself is fitted in ``analysis/hyperbola.py``.
 """
 
 from __future__ import annotations
@@ -9,11 +8,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .fit import TAIL, FitResult, fit_law
+from .hyperbola import Hyperbola, Interval, StepPoints, fit_hyperbola
 from .law import Array
-from .laws import LAWS
-from .optimum import Optima, OptimumDraws
+from .noise import NEAREST
+from .observations import NORMAL_95
+from .optimum import COVERAGE, Optima
 
+TAIL = (1.0 - COVERAGE) / 2.0
 TRADEOFF_COLUMNS = (
     "sweep",
     "s_min",
@@ -25,7 +26,7 @@ TRADEOFF_COLUMNS = (
     "b_crit",
     "b_crit_low",
     "b_crit_high",
-    "status",  # ok | at_bound | unbounded_low | unbounded_high (of b_crit) | failed
+    "status",  # ok | unbounded_low | unbounded_high | unbounded (neither end of b_crit is known) | failed
     "definition",
 )
 STEP_COLUMNS = (
@@ -35,14 +36,40 @@ STEP_COLUMNS = (
     "low",
     "high",
     "examples",  # steps x batch_size
-    "status",  # measured | at_most (best rate at the grid's edge) | at_least (no rate reached the target)
+    "status",  # measured | at_most | at_least | diverged | unresolved | unknown_bound, see STEP_STATUSES
+    "ln_sd",  # standard deviation of ln steps, NaN where nothing is known of the noise
+    "degrees",  # degrees of freedom behind the ln_sd of all rows of the sweep together
 )
+STEP_STATUSES = {
+    "measured": "measured",
+    "at_most": "an upper bound: the best rate lies at the edge of the tested ones",
+    "at_least": "a lower bound: the target was not reached within the budget",
+    "diverged": "not used: runs diverged",
+    "unresolved": "not used: the best rate is not resolved",
+    "unknown_bound": "not used: the target was not reached, and after how many steps is not known",
+}
 DEFINITION = (
     "S = S_min (1 + B_crit/B): S steps to the target at the best rate of batch size B. B_crit = E_min/S_min, where "
-    "training takes twice the fewest steps and twice the fewest examples (other authors' definitions give 3 to 4 times "
-    "smaller values)"
+    "training takes twice the fewest steps and twice the fewest examples (at 20 % more examples than the fewest, "
+    "another definition in use, the batch is B_crit/5)"
 )
-FEWEST_BATCH_SIZES = 3
+
+
+def overhead_batch_size(b_crit: float, *, overhead: float = 0.2, base_batch_size: float = 0.0) -> float:
+    """Return the batch size at which training takes ``overhead`` more examples than at ``base_batch_size``.
+
+    E(B) = E_min (1 + B/B_crit), so E(B) = (1 + overhead) E(base) at B = base + overhead (B_crit + base). With the
+    smallest batches as base (0) this is overhead x B_crit; authors who scale out from a base batch that is not small
+    state larger values for the same runs.
+
+    Raises:
+        ValueError: for an overhead that is not positive, or a negative base.
+    """
+    if not overhead > 0 or not base_batch_size >= 0:
+        raise ValueError(
+            f"overhead must be positive and base_batch_size not negative, but got {overhead} and {base_batch_size}"
+        )
+    return base_batch_size + overhead * (b_crit + base_batch_size)
 
 
 def steps_table(cells: pd.DataFrame, optima: Optima) -> pd.DataFrame:
@@ -52,100 +79,95 @@ def steps_table(cells: pd.DataFrame, optima: Optima) -> pd.DataFrame:
         cells: from ``tabulate_cells`` with the outcome ``steps_to_target``.
         optima: located in the same cells.
     """
+    degrees = {str(sweep): _degrees(part) for sweep, part in optima.table.groupby("sweep")}
     rows: list[dict[str, object]] = []
     for row in optima.table.itertuples(index=False):
         drawn = optima.draws[str(row.sweep)]
         scores = np.exp(drawn.score[:, drawn.batch_size == row.batch_size][:, 0])
         here = cells[(cells["sweep"] == row.sweep) & (cells["batch_size"] == row.batch_size)]
         steps, low, high, status = _steps(row.status, row.outcome, scores, here)
-        if status is not None:
-            rows.append(
-                {
-                    "sweep": row.sweep,
-                    "batch_size": row.batch_size,
-                    "steps": steps,
-                    "low": low,
-                    "high": high,
-                    "examples": steps * row.batch_size,
-                    "status": status,
-                }
-            )
+        known = degrees[str(row.sweep)] > 0 and status in ("measured", "at_most") and np.isfinite(scores).all()
+        ends = np.quantile(scores, [TAIL, 1.0 - TAIL]) if known else (np.nan, np.nan)
+        rows.append(
+            {
+                "sweep": row.sweep,
+                "batch_size": row.batch_size,
+                "steps": steps,
+                "low": low,
+                "high": high,
+                "examples": steps * row.batch_size,
+                "status": status,
+                "ln_sd": float(np.log(ends[1] / ends[0])) / (2.0 * NORMAL_95) if known else np.nan,
+                "degrees": degrees[str(row.sweep)],
+            }
+        )
     return pd.DataFrame(rows, columns=list(STEP_COLUMNS))
 
 
-def tradeoff_table(steps: pd.DataFrame, optima: Optima, *, seed: int = 0) -> pd.DataFrame:
-    """Fit the hyperbola to every sweep of ``optima`` and return ``TRADEOFF_COLUMNS``; NaN where a number is unknown."""
-    rows = []
-    for sweep in optima.table["sweep"].unique():
-        part = steps[steps["sweep"] == sweep]
-        numbers: dict[str, float] = dict.fromkeys(TRADEOFF_COLUMNS[1:10], np.nan)
-        status = "failed"
-        if int((part["status"] == "measured").sum()) >= FEWEST_BATCH_SIZES:
-            fit = _fit(part, optima.draws[str(sweep)], seed)
-            status = next(e.status for e in fit.estimates if e.parameter.name == "B_noise")
-            numbers = _numbers(fit)
-        rows.append({"sweep": sweep, **numbers, "status": status, "definition": DEFINITION})
-    return pd.DataFrame(rows, columns=list(TRADEOFF_COLUMNS))
+def fit_steps(steps: pd.DataFrame) -> Hyperbola:
+    """Fit the hyperbola to the rows of one sweep of a table with ``STEP_COLUMNS``."""
+    side = steps["status"].map({"measured": 0.0, "at_most": -1.0, "at_least": 1.0}).to_numpy(dtype=float)
+    value = steps["steps"].to_numpy(dtype=float)
+    used = np.isfinite(side) & np.isfinite(value)
+    return fit_hyperbola(
+        StepPoints(
+            batch_size=steps["batch_size"].to_numpy(dtype=float)[used],
+            ln_steps=np.log(value[used]),
+            side=side[used],
+            sd=steps["ln_sd"].to_numpy(dtype=float)[used],
+            degrees=float(steps["degrees"].max()) if used.any() else 0.0,
+        )
+    )
 
 
-def _steps(status: str, outcome: float, scores: Array, cells: pd.DataFrame) -> tuple[float, float, float, str | None]:
+def tradeoff_table(steps: pd.DataFrame, optima: Optima | None = None, *, seed: int | None = None) -> pd.DataFrame:
+    """Fit the hyperbola to every sweep and return ``TRADEOFF_COLUMNS``; NaN where a number is not known.
+
+    Args:
+        steps: with ``STEP_COLUMNS``.
+        optima: sweeps of it without steps get a row too; the sweeps of ``steps`` if left out.
+        seed: decides nothing, as nothing is drawn here.
+    """
+    del seed
+    sweeps = (steps if optima is None else optima.table)["sweep"].unique()
+    return pd.DataFrame(
+        [tradeoff_row(str(sweep), fit_steps(steps[steps["sweep"] == sweep])) for sweep in sweeps],
+        columns=list(TRADEOFF_COLUMNS),
+    )
+
+
+def tradeoff_row(sweep: str, fit: Hyperbola) -> dict[str, object]:
+    """Return a fitted hyperbola as a row of ``TRADEOFF_COLUMNS``."""
+    return {
+        "sweep": sweep,
+        **_columns("s_min", fit.s_min),
+        **_columns("e_min", fit.e_min),
+        **_columns("b_crit", fit.b_crit),
+        "status": fit.status,
+        "definition": DEFINITION,
+    }
+
+
+def _columns(name: str, found: Interval) -> dict[str, float]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _degrees(optima: pd.DataFrame) -> float:
+    """Return the degrees of freedom behind the noise of a sweep's cells: seeds, or what a local cubic leaves."""
+    near = np.minimum(optima["cells"].to_numpy(dtype=float), NEAREST)
+    seeds = float(np.sum(near * (optima["seeds"].to_numpy(dtype=float) - 1.0)))
+    return max(seeds, float(np.sum(np.maximum(near - 4.0, 0.0))))
+
+
+def _steps(status: str, outcome: float, scores: Array, cells: pd.DataFrame) -> tuple[float, float, float, str]:
     if status == "interior" and np.isfinite(outcome):
         low, high = np.quantile(scores, [TAIL, 1.0 - TAIL])
         return outcome, min(float(low), outcome), max(float(high), outcome), "measured"
     if status in ("edge_low", "edge_high") and np.isfinite(outcome):
         return outcome, np.nan, outcome, "at_most"
-    censored = cells.loc[cells["status"] == "right_censored", "outcome"]
-    if len(censored) and not (cells["status"] == "measured").any():
-        bound = float(censored.max())
-        return bound, bound, np.nan, "at_least"
-    return np.nan, np.nan, np.nan, None
-
-
-def _fit(part: pd.DataFrame, drawn: OptimumDraws, seed: int) -> FitResult:
-    """Fit ``saturating`` to 1/steps: bounds change sides, ends of intervals change places."""
-    which = np.array([int(np.flatnonzero(drawn.batch_size == batch)[0]) for batch in part["batch_size"]])
-    kind = part["status"].to_numpy()
-    side = np.select([kind == "at_most", kind == "at_least"], [1.0, -1.0], 0.0)
-    ln_speed = -drawn.score[:, which]
-    bounds = np.broadcast_to(-np.log(part["steps"].to_numpy(dtype=float)), ln_speed.shape)
-    speed_draws = OptimumDraws(
-        batch_size=drawn.batch_size[which],
-        ln_rate=np.where(side == 0, ln_speed, bounds),
-        side=np.broadcast_to(side, ln_speed.shape),
-        score=ln_speed,
-    )
-    return fit_law(
-        LAWS["saturating"],
-        batch_size=part["batch_size"].to_numpy(dtype=float),
-        learning_rate=1.0 / part["steps"].to_numpy(dtype=float),
-        low=1.0 / part["high"].to_numpy(dtype=float),
-        high=1.0 / part["low"].to_numpy(dtype=float),
-        status=np.select([side > 0, side < 0], ["edge_high", "edge_low"], "interior"),
-        draws=speed_draws,
-        seed=seed,
-    )
-
-
-def _numbers(fit: FitResult) -> dict[str, float]:
-    speed, critical = fit.estimates
-    s_min, s_low, s_high = (np.nan if v is None else 1.0 / v for v in (speed.value, speed.high, speed.low))
-    b_crit, b_low, b_high = (np.nan if v is None else v for v in (critical.value, critical.low, critical.high))
-    # The product is known even where neither factor is: with B_crit far above the grid, S = E_min/B.
-    e_draws = fit.draws[:, 1] / fit.draws[:, 0]
-    e_min = float(fit.values[1] / fit.values[0])
-    e_low, e_high = (float(v) for v in np.quantile(e_draws, [TAIL, 1.0 - TAIL]))
-    if critical.status == "unbounded_low":
-        e_low = np.nan
-        e_min = e_min if critical.value is not None else np.nan
-        e_high = max(e_high, e_min) if critical.value is not None else e_high
-    return {
-        "s_min": s_min,
-        "s_min_low": s_low,
-        "s_min_high": s_high,
-        "e_min": e_min,
-        "e_min_low": np.nan if np.isnan(e_low) else min(e_low, e_min),
-        "e_min_high": np.nanmax([e_high, e_min]),
-        "b_crit": b_crit,
-        "b_crit_low": b_low,
-        "b_crit_high": b_high,
-    }
+    missed = cells.loc[cells["status"] == "right_censored", "outcome"]
+    if len(missed) and not (cells["status"] == "measured").any():
+        # Whichever rate is best, it took at least the least of these.
+        bound = float(missed.min(skipna=False))
+        return bound, bound, np.nan, "at_least" if np.isfinite(bound) else "unknown_bound"
+    return np.nan, np.nan, np.nan, "diverged" if (cells["status"] == "diverged").all() else "unresolved"

@@ -23,7 +23,7 @@ class Status(StrEnum):
     DIVERGED = "diverged"
     """The loss became non-finite or passed the workload's limit: bounds the optimum from above."""
     FAILED = "failed"
-    """An exception or a lost machine. The message is kept; the row is never fitted."""
+    """An exception, a lost machine, or a target met before training. The message is kept; the row is never fitted."""
 
 
 def round_rate(learning_rate: float) -> float:

@@ -2,8 +2,8 @@
 
 Layout under the store's root: ``parts/<trial_id>.json`` holds one finished trial with its curves;
 ``compacted/<n>-trials.parquet`` and ``compacted/<n>-curves.parquet`` hold many. A part is removed only
-after the Parquet files that contain it are complete, so a crash leaves duplicates, never gaps; readers
-drop duplicates by id.
+after the Parquet files that contain it are complete, so a crash leaves duplicates, never gaps. Of a trial that
+is stored more than once, readers take the row that did not fail, and among equals the newest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 import fsspec
 import pandas as pd
 
-from .schema import CURVE_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, validate_trial
+from .duplicates import one_row_a_trial
+from .schema import CURVE_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, Status, validate_trial
 
 _HEADER = f"batchlaw-part {SCHEMA_VERSION}"
 
@@ -38,26 +39,33 @@ class ResultStore:
     def __init__(self, url: str | os.PathLike[str]) -> None:
         """Point at ``url``: a local folder, or any URL fsspec knows. Nothing is created or read yet."""
         self.url = os.fspath(url)
-        self._fs, self._root = fsspec.core.url_to_fs(self.url)
-        self._local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
-        self._read_ids: set[str] | None = None
+        # A local path is taken as it is: fsspec would read some characters, such as "::", as its own.
+        self._local = "://" not in self.url or self.url.startswith("file://")
+        if self._local:
+            self._fs: Any = fsspec.filesystem("file")
+            self._root = os.path.abspath(os.path.expanduser(self.url.removeprefix("file://")))
+        else:
+            self._fs, self._root = fsspec.core.url_to_fs(self.url)
+        self._read_statuses: dict[str, str] | None = None
 
     # -- writing ------------------------------------------------------------------------------------
 
     def append(self, trial: Mapping[str, Any], curves: Sequence[Mapping[str, Any]] = ()) -> None:
         """Store one finished trial. When this returns, the row survives a crash of the machine.
 
+        A trial that is stored as failed may be stored once more; the new row then stands for it.
+
         Args:
             trial: a row with exactly ``TRIAL_COLUMNS``.
             curves: rows with ``step``, ``examples``, ``name`` and ``value``.
 
         Raises:
-            ValueError: the row breaks the schema, or another trial has this id already.
+            ValueError: the row breaks the schema, or a trial of this id is stored that did not fail.
             OSError: the storage refused; nothing was stored.
         """
         validate_trial(trial)
         trial_id = trial["trial_id"]
-        if trial_id in self.trial_ids():
+        if self._statuses().get(trial_id, Status.FAILED) != Status.FAILED:
             raise ValueError(f"a trial is stored once, but {trial_id} is in {self.url} already")
         columns = [name for name in CURVE_COLUMNS if name != "trial_id"]
         payload = json.dumps(
@@ -65,7 +73,7 @@ class ResultStore:
         ).encode()
         header = f"{_HEADER} {hashlib.sha256(payload).hexdigest()}\n".encode()
         self._write(f"parts/{trial_id}.json", header + payload)
-        self.trial_ids().add(trial_id)
+        self._statuses()[trial_id] = str(trial["status"])
 
     def compact(self) -> int:
         """Move all parts into one pair of Parquet files and return how many trials were moved."""
@@ -99,9 +107,12 @@ class ResultStore:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
             if os.path.exists(temporary):
                 os.remove(temporary)
+            if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+                # A write that fails for want of space does not say where.
+                raise OSError(error.errno, error.strerror, path) from error
             raise
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -113,9 +124,13 @@ class ResultStore:
 
     def trial_ids(self) -> set[str]:
         """Return the ids stored, read once and then kept current by this writer."""
-        if self._read_ids is None:
-            self._read_ids = set(self.trials()["trial_id"])
-        return self._read_ids
+        return set(self._statuses())
+
+    def _statuses(self) -> dict[str, str]:
+        if self._read_statuses is None:
+            trials = self.trials()
+            self._read_statuses = dict(zip(trials["trial_id"], trials["status"], strict=True))
+        return self._read_statuses
 
     def trials(self) -> pd.DataFrame:
         """Return one row a trial, columns as in ``TRIAL_COLUMNS``; empty when nothing is stored."""
@@ -132,30 +147,24 @@ class ResultStore:
     def read(self) -> tuple[pd.DataFrame, pd.DataFrame, list[SkippedFile]]:
         """Return trials, curves and the skipped files in one pass over the storage."""
         parts, skipped = self._read_parts()
-        trials, curves = _frames(parts.values())
-        trial_frames: list[pd.DataFrame] = []
-        curve_frames: list[pd.DataFrame] = []
+        tables: list[tuple[pd.DataFrame, pd.DataFrame]] = []  # the oldest first
         for path in self._compacted("trials"):
             try:
                 rows = _conform(self._read_parquet(path), TRIAL_COLUMNS)
-                points = _conform(self._read_parquet(path.replace("-trials.", "-curves.")), CURVE_COLUMNS)
+                points = _conform(self._read_parquet(_curves_beside(path)), CURVE_COLUMNS)
             except Exception as error:  # pyarrow raises many types for a damaged file
                 skipped.append(SkippedFile(path=path, reason=_first_line(error)))
                 continue
-            known = set().union(*(frame["trial_id"] for frame in trial_frames))
-            rows = rows[~rows["trial_id"].isin(known)]
-            trial_frames.append(rows)
-            curve_frames.append(points[points["trial_id"].isin(rows["trial_id"])])
-        if trial_frames:
-            known = set().union(*(frame["trial_id"] for frame in trial_frames))
-            trial_frames.append(trials[~trials["trial_id"].isin(known)])
-            curve_frames.append(curves[~curves["trial_id"].isin(known)])
-            trials = pd.concat([f for f in trial_frames if len(f)], ignore_index=True)
-            curves = pd.concat([f for f in curve_frames if len(f)] or [curves], ignore_index=True)
+            tables.append((rows, points))
+        trials, curves = one_row_a_trial([*tables, _frames(parts.values())])
         return trials, curves, skipped
 
     def _compacted(self, table: str) -> list[str]:
-        return sorted(self._fs.glob(f"{self._root}/compacted/*-{table}.parquet"))
+        folder = f"{self._root}/compacted"
+        if not self._fs.isdir(folder):
+            return []
+        # Listed, not globbed: the folder's own name may hold a pattern.
+        return sorted(path for path in self._fs.ls(folder, detail=False) if _is_compacted(path, table))
 
     def _read_parquet(self, path: str) -> pd.DataFrame:
         return pd.read_parquet(io.BytesIO(self._fs.cat_file(path)))
@@ -175,6 +184,16 @@ class ResultStore:
             except (ValueError, KeyError, OSError) as error:
                 skipped.append(SkippedFile(path=path, reason=_first_line(error)))
         return parts, skipped
+
+
+def _is_compacted(path: str, table: str) -> bool:
+    number, _, rest = os.path.basename(path).partition("-")
+    return number.isdigit() and rest == f"{table}.parquet"
+
+
+def _curves_beside(trials_path: str) -> str:
+    folder, _, name = trials_path.rpartition("/")
+    return f"{folder}/{name.replace('-trials.', '-curves.')}"
 
 
 def _parse_part(data: bytes) -> dict[str, Any]:

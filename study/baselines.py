@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 from results import ResultStore
+from trainers.errors import DataError, SettingsError
 
+from .errors import ConfigError, first_line
 from .resolve import ResolvedStudy, locate_workload
 
 BASELINES_FILE = "baselines.json"
@@ -22,6 +24,8 @@ def measure_baselines(study: ResolvedStudy) -> Baselines:
 
     Raises:
         DataError: a data set can't be had.
+        SettingsError: the settings don't fit the data.
+        ConfigError: a workload raises anything else.
     """
     from trainers.workloads import load_workload
 
@@ -31,15 +35,30 @@ def measure_baselines(study: ResolvedStudy) -> Baselines:
         if (sweep.workload, sweep.workload_settings) in seen:
             continue
         seen.append((sweep.workload, sweep.workload_settings))
-        workload = load_workload(locate_workload(sweep.workload, study.folder), sweep.workload_settings)
-        workload.prepare()
-        if values := workload.baselines():
-            found.setdefault(sweep.workload, {})[sweep.name] = {name: float(value) for name, value in values.items()}
+        try:
+            workload = load_workload(locate_workload(sweep.workload, study.folder), sweep.workload_settings)
+            workload.prepare()
+            values = {name: float(value) for name, value in workload.baselines().items()}
+        except (DataError, SettingsError, OSError):
+            raise
+        except Exception as error:  # a user's workload may raise anything
+            raise ConfigError(
+                f"workload {sweep.workload} (sweep {sweep.name}) can't prepare its data and baselines: "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
+        if values:
+            found.setdefault(sweep.workload, {})[sweep.name] = values
     return {
         workload if len(by_sweep) == 1 else f"{workload} ({sweep})": values
         for workload, by_sweep in found.items()
         for sweep, values in by_sweep.items()
     }
+
+
+def keep_baselines(folder: Path, store: ResultStore, baselines: Baselines) -> None:
+    """Put the baselines beside the rows of ``store``, whose folder is ``folder``; none replace those of before."""
+    if baselines or (folder / BASELINES_FILE).exists():
+        write_baselines(store, baselines)
 
 
 def write_baselines(store: ResultStore, baselines: Baselines) -> None:

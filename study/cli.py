@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from typer.core import TyperGroup
 
+from .arguments import FolderArgument, OutOption, StudyArgument
+from .fit_command import fit
+from .predict_command import predict
+from .run_command import run
+from .tradeoff_command import tradeoff
+
 USER_ERROR = 2
-INTERRUPTED = 130
+TRAINERS_NEED = {"deepspeed", "kornia", "pytorch_optimizer", "ray", "sklearn", "tokenizers", "torch", "transformers"}
 
 # The parent of BadParameter: click's UsageError, which recent typer carries as a private copy.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -24,26 +28,38 @@ class OneLineErrors(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""
+        from analysis.errors import TableError
         from trainers.errors import DataError, SettingsError
 
         from .errors import ConfigError
 
         try:
             return super().invoke(ctx)
-        except (ConfigError, SettingsError, DataError) as error:
+        except (ConfigError, TableError, SettingsError, DataError) as error:
             message = " ".join(str(error).split())
         except OSError as error:
             message = _describe(error)
+        except ModuleNotFoundError as error:
+            if not _is_of_the_trainers(error):
+                raise
+            message = f"this command needs the trainers: pip install 'batchlaw[train]' (there is no {error.name} here)"
         except _UsageError as error:
             message = error.format_message()  # type: ignore[attr-defined]
         typer.echo(f"batchlaw: {message}", err=True)
         raise typer.Exit(USER_ERROR)
 
 
+def _is_of_the_trainers(error: ModuleNotFoundError) -> bool:
+    """Whether a package is missing that only the extra ``train`` brings."""
+    return (error.name or "").partition(".")[0] in TRAINERS_NEED
+
+
 def _describe(error: OSError) -> str:
     text = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         text = f"the disk is full ({text}); what was stored before stays, and the same command goes on from there"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        text = f"must be readable and writable for you, but: {text}; choose another folder with --out DIR"
     return f"{error.filename}: {text}" if error.filename else text
 
 
@@ -56,12 +72,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data sets that come by name.")
 app.add_typer(data_app, name="data")
-
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A YAML file, or the name of a preset.")]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Folder of the results [default: results/<study name>].")
-]
-FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]
+app.command()(fit)
+app.command()(predict)
+app.command()(run)
+app.command()(tradeoff)
 
 
 @app.command()
@@ -108,62 +122,6 @@ def plan(study: StudyArgument, out: OutOption = None) -> None:
 
 
 @app.command()
-def run(
-    study: StudyArgument,
-    out: OutOption = None,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join, or 'auto' [default: this machine].")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; the answer only.")] = False,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Analyse at the end.")] = True,
-) -> None:
-    """Run what is missing of a study, then answer it. The same command goes on after a crash."""
-    from results import ResultStore, Status
-
-    from .baselines import measure_baselines, write_baselines
-    from .design import Design
-    from .display import duration, show_progress
-    from .folder import default_folder, stored_rows, study_rows, write_answer, write_study
-    from .launch import run_missing
-    from .loading import find_study, load_study
-    from .progress import Progress
-    from .resolve import resolve
-
-    resolved = resolve(load_study(find_study(study)))
-    design = Design(resolved.config)
-    folder = out or default_folder(resolved.config)
-    store = ResultStore(folder)
-    rows = stored_rows(store)
-    for skipped in store.skipped():
-        typer.echo(f"batchlaw: {skipped.path}: not read: {skipped.reason}", err=True)
-    missing = design.missing(rows)
-    total = len(design.trials(rows))
-    # Before anything is written: data that can't be had end the command here, not each trial on its own.
-    baselines = measure_baselines(resolved) if missing else {}
-    write_study(store, resolved.config)
-    if not missing:
-        typer.echo(f"nothing to run: all {total} trials are stored in {folder}")
-    else:
-        typer.echo(f"{len(missing)} of {total} trials to run, into {folder}")
-        with show_progress(Progress(design, rows), Console(), quiet=quiet) as display:
-            summary = run_missing(resolved, design, store, observer=display, address=address)
-        typer.echo(
-            f"{summary.trials} trials stored in {duration(summary.seconds)} on {summary.concurrency} workers, "
-            f"{summary.train_share:.0%} of their time inside training steps"
-        )
-        if summary.interrupted:
-            typer.echo(f"batchlaw: stopped; the same command goes on with what is missing of {folder}", err=True)
-            raise typer.Exit(INTERRUPTED)
-    failed = [row for row in study_rows(design, stored_rows(store)) if row["status"] == Status.FAILED]
-    if failed:
-        typer.echo(f"failed, and fitted nowhere: {len(failed)} of {total} trials; the first: {failed[0]['message']}")
-    if report:
-        if missing:
-            write_baselines(store, baselines)
-        _answer(*write_answer(folder, resolved.config, store))
-
-
-@app.command()
 def status(folder: FolderArgument) -> None:
     """Show how far a study is, from its folder; a study may be running there."""
     from .design import Design
@@ -182,10 +140,11 @@ def status(folder: FolderArgument) -> None:
 @app.command()
 def report(folder: FolderArgument) -> None:
     """Analyse what is stored in a study's folder and write its report."""
+    from .display import show_answer
     from .folder import open_folder, write_answer
 
     config, store = open_folder(folder)
-    _answer(*write_answer(folder, config, store))
+    show_answer(*write_answer(folder, config, store))
 
 
 @data_app.command("list")
@@ -207,14 +166,6 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     from trainers.data.fetch import fetch
 
     typer.echo(str(fetch(name)))
-
-
-def _answer(sentences: list[str], path: Path) -> None:
-    console = Console()
-    for sentence in sentences:
-        # Words stay whole in a terminal; what reads a pipe gets one line a sentence.
-        console.print(Text(f"\n{sentence}"), soft_wrap=not console.is_terminal)
-    typer.echo(f"\nreport: {path}")
 
 
 def _table(*headers: str) -> Table:

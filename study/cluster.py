@@ -47,6 +47,7 @@ def cluster(resources: Resources, *, address: str | None) -> Iterator[Path]:
     _read_environment_again()
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+    hush_raylet()
     with scratch_folder() as scratch:
         try:
             if address is None:
@@ -64,6 +65,13 @@ def _read_environment_again() -> None:
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+def hush_raylet() -> None:
+    """Drop the coloured lines about workers that died, which Ray prints to stdout: the trial's row says it."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _start(resources: Resources, scratch: Path) -> None:

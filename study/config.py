@@ -49,7 +49,7 @@ class Resources(Model):
     """What one trial gets, and how many run at a time (as many as fit when left out)."""
 
     cpus_per_trial: Count = 1
-    gpus_per_trial: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = 0
+    gpus_per_trial: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = 0.0
     max_concurrent: Count | None = None
 
 
@@ -63,11 +63,21 @@ class RateWindow(Model):
     count: Count = 5
 
 
+def _limit_kind(value: object) -> str:
+    return "table" if isinstance(value, Mapping) else "number"
+
+
+# Told apart by what was written, so that an error is about the one that was meant.
+Limit = Annotated[
+    Annotated[Count, Tag("number")] | Annotated[dict[Count, Count], Tag("table")], Discriminator(_limit_kind)
+]
+
+
 class Budget(Model):
     """How long a trial may last: examples, steps, or whichever ends first; one number or one for each batch size."""
 
-    examples: Count | dict[Count, Count] | None = None
-    steps: Count | dict[Count, Count] | None = None
+    examples: Limit | None = None
+    steps: Limit | None = None
     stop_at_target: bool | None = None
 
     @model_validator(mode="after")
@@ -168,11 +178,16 @@ class StudyConfig(Model):
 
     name: Name
     description: str = ""
+    workload_folder: str | None = None
+    """Where relative paths of workloads start; the folder of the study's file when left out."""
     resources: Resources = Resources()
     sweeps: Annotated[list[Sweep], Field(min_length=1)]
 
     @field_validator("sweeps")
     @classmethod
     def _names_differ(cls, sweeps: list[Sweep]) -> list[Sweep]:
-        _unique([sweep.name for sweep in sweeps])
+        names = [sweep.name for sweep in sweeps]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"each sweep needs a name of its own, but two are called {twice}")
         return sweeps

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
@@ -13,33 +13,63 @@ from results import Status
 from .design import PlannedTrial
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """One stored trial: seconds before the first step, and seconds a step with its share of the evaluations."""
+
+    workload: str
+    optimizer: str
+    batch_size: int
+    diverged: bool
+    setup_seconds: float
+    step_seconds: float
+
+
 class CostModel:
     """Seconds of one worker for a trial, from trials of the same workload. A guess, and never more than that."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Learn from ``rows``, columns as in ``results.TRIAL_COLUMNS``."""
-        self._trial_seconds: dict[tuple[str, str, int], list[float]] = defaultdict(list)
-        self._step_seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
-        for row in rows:
-            seconds = row["train_seconds"] + row["evaluate_seconds"] + row["setup_seconds"]
-            if not math.isfinite(seconds) or row["status"] == Status.FAILED or row["steps"] < 1:
-                continue
-            self._trial_seconds[row["workload"], row["optimizer"], row["batch_size"]].append(seconds)
-            self._step_seconds[row["workload"], row["batch_size"]].append(seconds / row["steps"])
+        self._measured = [
+            _Measured(
+                workload=row["workload"],
+                optimizer=row["optimizer"],
+                batch_size=row["batch_size"],
+                diverged=row["status"] == Status.DIVERGED,
+                setup_seconds=row["setup_seconds"],
+                step_seconds=(row["train_seconds"] + row["evaluate_seconds"]) / row["steps"],
+            )
+            for row in rows
+            if row["status"] != Status.FAILED
+            and row["steps"] >= 1
+            and math.isfinite(row["setup_seconds"] + row["train_seconds"] + row["evaluate_seconds"])
+        ]
+        self._rates: dict[tuple[str, str, int], tuple[float, float]] = {}
 
     def seconds(self, trial: PlannedTrial) -> float | None:
-        """Return the seconds that ``trial`` is expected to take; ``None`` where nothing comparable is stored.
+        """Return the seconds of ``trial``'s whole budget; ``None`` where nothing comparable is stored.
 
-        Trials at the same batch size give their median. Else the nearest batch size of the workload gives the time of
-        a step; a larger batch is taken to cost in proportion, a smaller one as much.
+        That is the median set-up and, for each step, the median of trials at the same batch size, of the same optimiser
+        where there are some. Else those at the nearest batch size stand in: a larger batch is taken to cost in
+        proportion, a smaller one as much. Trials that diverged, whose few steps say little, count where there are no
+        others.
         """
         spec = trial.spec
-        same = self._trial_seconds.get((spec.workload, spec.optimizer, spec.batch_size))
-        if same:
-            return median(same)
-        sizes = [size for workload, size in self._step_seconds if workload == spec.workload]
-        if not sizes:
-            return None
-        nearest = min(sizes, key=lambda size: abs(math.log(size / spec.batch_size)))
-        step_seconds = median(self._step_seconds[spec.workload, nearest])
-        return trial.steps * step_seconds * max(1.0, spec.batch_size / nearest)
+        key = (spec.workload, spec.optimizer, spec.batch_size)
+        if key not in self._rates:
+            self._rates[key] = self._judge(*key)
+        setup_seconds, step_seconds = self._rates[key]
+        seconds = setup_seconds + trial.steps * step_seconds
+        return seconds if math.isfinite(seconds) else None
+
+    def _judge(self, workload: str, optimizer: str, batch_size: int) -> tuple[float, float]:
+        """Return the seconds of the set-up and of a step; NaN where nothing comparable is stored."""
+        known = [row for row in self._measured if row.workload == workload]
+        if not known:
+            return math.nan, math.nan
+        nearest = min((row.batch_size for row in known), key=lambda size: abs(math.log(size / batch_size)))
+        known = [row for row in known if row.batch_size == nearest]
+        known = [row for row in known if row.optimizer == optimizer] or known
+        known = [row for row in known if not row.diverged] or known
+        step_seconds = median(row.step_seconds for row in known) * max(1.0, batch_size / nearest)
+        return median(row.setup_seconds for row in known), step_seconds

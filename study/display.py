@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -103,6 +104,16 @@ def batch_table(batches: tuple[BatchProgress, ...]) -> Table:
             "" if batch.best_outcome is None else f"{batch.best_outcome:.4g} {unit}",
         )
     return table
+
+
+def show_answer(sentences: list[str], path: Path) -> None:
+    """Print the answer in words and where the report is."""
+    console = Console()
+    for sentence in sentences:
+        # Words stay whole in a terminal; what reads a pipe gets one line a sentence.
+        console.print(Text(f"\n{sentence}"), soft_wrap=not console.is_terminal)
+    # Not through the console, which would wrap the path.
+    print(f"\nreport: {path}")
 
 
 def duration(seconds: float) -> str:

@@ -17,6 +17,8 @@ class CellScore:
 
     score: float
     diverged: bool
+    known: bool = True
+    """Whether some seed did not fail: a cell of failures says nothing about its rate."""
 
 
 def score_cell(
@@ -30,7 +32,9 @@ def score_cell(
     rows = [row for row in rows if row["status"] != Status.FAILED]
     scores = [_score(row, outcome=outcome, mode=mode) for row in rows]
     return CellScore(
-        score=fmean(scores) if scores else math.inf, diverged=any(row["status"] == Status.DIVERGED for row in rows)
+        score=fmean(scores) if scores else math.inf,
+        diverged=any(row["status"] == Status.DIVERGED for row in rows),
+        known=bool(scores),
     )
 
 
@@ -46,9 +50,12 @@ def _score(row: Mapping[str, Any], *, outcome: str, mode: str) -> float:
 def open_sides(cells: Sequence[CellScore]) -> tuple[bool, bool]:
     """Return whether the grid must grow below and above, given its cells in increasing order of the rate.
 
-    Where no rate has a score, the grid grows below if its lowest rate diverged, else above if its highest
-    did not: stable, faster rates may lie there.
+    Cells that failed are as if they were not there. Where no rate has a score, the grid grows below if its lowest rate
+    diverged, else above if its highest did not: stable, faster rates may lie there.
     """
+    cells = [cell for cell in cells if cell.known]
+    if not cells:
+        return False, False
     best = min(cell.score for cell in cells)
     if math.isinf(best):
         below = cells[0].diverged

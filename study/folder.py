@@ -36,6 +36,23 @@ def write_study(store: ResultStore, config: StudyConfig) -> None:
     store.write_text(STUDY_FILE, resolved_yaml(config))
 
 
+def is_stored_study(source: Path, folder: Path, config: StudyConfig) -> bool:
+    """Return whether ``source`` is the study file of ``folder``, which then needs no writing.
+
+    Raises:
+        ConfigError: it is, and says less than the resolved ``config``, which would be written over it.
+    """
+    target = folder / STUDY_FILE
+    if not (target.exists() and target.samefile(source)):
+        return False
+    if load_study(source).config != config:
+        raise ConfigError(
+            f"{source}: the folder of the results holds the resolved {STUDY_FILE}, which would overwrite this file; "
+            "give another folder with --out, or another name to the file"
+        )
+    return True
+
+
 def open_folder(folder: Path) -> tuple[StudyConfig, ResultStore]:
     """Return the resolved study and the store of a folder that ``write_study`` made.
 
@@ -67,7 +84,13 @@ def study_tables(design: Design, store: ResultStore) -> tuple[pd.DataFrame, pd.D
 
 
 def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed: int = 0) -> tuple[list[str], Path]:
-    """Analyse what is stored, write tables and report, and return the answer in words and the report's path."""
+    """Analyse what is stored, write tables and report, and return the answer in words and the report's path.
+
+    Sweeps of which nothing is stored yet are named, and left out of the analysis.
+
+    Raises:
+        ConfigError: no trial of the study is stored.
+    """
     from analysis.report import write_report
     from analysis.study_analysis import analyse
 
@@ -75,7 +98,10 @@ def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed:
     trials, curves = study_tables(design, store)
     if trials.empty:
         raise ConfigError(f"{folder}: no trial of the study {config.name} is stored; run it first")
-    analysis = analyse(trials, curves, outcomes=design.outcomes, seed=seed)
+    begun = set(trials["sweep"])
+    notes = [f"{name}: no trial is stored yet." for name in design.outcomes if name not in begun]
+    outcomes = {name: outcome for name, outcome in design.outcomes.items() if name in begun}
+    analysis = analyse(trials, curves, outcomes=outcomes, seed=seed)
     analysis.write_tables(folder / "tables")
     baselines = read_baselines(folder)
     path = write_report(
@@ -85,5 +111,6 @@ def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed:
         trials=trials,
         study_description=config.model_dump(mode="json"),
         baselines=baselines,
+        notes=notes,
     )
-    return [*analysis.sentences(), *baseline_sentences(baselines)], path
+    return [*analysis.sentences(), *notes, *baseline_sentences(baselines)], path

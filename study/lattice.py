@@ -10,9 +10,22 @@ from results import round_rate
 
 from .config import RateWindow
 
+_FARTHEST = 1e300
+"""Places on a lattice beyond this have no rate; an integer is still made of them."""
+
+
+def _power(base: float, exponent: int) -> float:
+    try:
+        return base**exponent
+    except OverflowError:
+        return math.inf
+
 
 class Lattice(abc.ABC):
-    """Rates by index: ``0 .. count - 1`` is the base grid, increasing; other indices continue it."""
+    """Rates by index: ``0 .. count - 1`` is the base grid, increasing; other indices continue it.
+
+    Where the continuation leaves the range of numbers, a rate is zero or infinite; ``resolve`` refuses such studies.
+    """
 
     count: int
 
@@ -39,10 +52,10 @@ class ListLattice(Lattice):
         if 0 <= index <= last:
             return round_rate(self.rates[index])
         if last == 0:
-            return round_rate(self.rates[0] * 2.0**index)
+            return round_rate(self.rates[0] * _power(2.0, index))
         if index < 0:
-            return round_rate(self.rates[0] * (self.rates[1] / self.rates[0]) ** index)
-        return round_rate(self.rates[last] * (self.rates[last] / self.rates[last - 1]) ** (index - last))
+            return round_rate(self.rates[0] * _power(self.rates[1] / self.rates[0], index))
+        return round_rate(self.rates[last] * _power(self.rates[last] / self.rates[last - 1], index - last))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +72,7 @@ class WindowLattice(Lattice):
 
     def rate(self, index: int) -> float:
         """Return ``center * factor**(first + index)``, to six digits."""
-        return round_rate(self.center * self.factor ** (self.first + index))
+        return round_rate(self.center * _power(self.factor, self.first + index))
 
 
 def lattice_for(rates: list[float] | RateWindow, batch_size: int) -> Lattice:
@@ -67,6 +80,7 @@ def lattice_for(rates: list[float] | RateWindow, batch_size: int) -> Lattice:
     if not isinstance(rates, RateWindow):
         return ListLattice(rates=tuple(sorted(rates)))
     exact = rates.exponent * math.log(batch_size / rates.at_batch_size) / math.log(rates.factor)
+    exact = min(max(exact, -_FARTHEST), _FARTHEST)
     # Halves go up, also where the logarithms' last bits put them just below.
     nearest = math.floor(exact + 0.5 + 1e-9)
     return WindowLattice(

@@ -45,18 +45,32 @@ class RunSummary:
 
 
 def run_missing(
-    study: ResolvedStudy, design: Design, store: ResultStore, *, observer: Observer, address: str | None = None
+    study: ResolvedStudy,
+    design: Design,
+    store: ResultStore,
+    *,
+    observer: Observer,
+    rows: dict[str, Mapping[str, Any]] | None = None,
+    address: str | None = None,
 ) -> RunSummary:
-    """Run every trial that ``store`` lacks, and those that the results then ask for.
+    """Run every trial that is not done, and those that the results then ask for.
 
     A finished trial is stored at once, so a crash loses the running trials only, and the same call goes on.
+
+    Args:
+        study: what the trials belong to.
+        design: its trials.
+        store: takes the rows; this process must be the only one that writes to it.
+        observer: hears how it goes on.
+        rows: what counts as done, by trial id [all that is stored]; what is stored from now on is added.
+        address: a Ray cluster to join; none begins one on this machine.
 
     Raises:
         OSError: the storage refused a row; the study has stopped, all earlier rows are stored.
         ConfigError: no cluster, or no trial fits on it.
     """
     started = time.monotonic()
-    rows = stored_rows(store)
+    rows = stored_rows(store) if rows is None else rows
     before = set(rows)
     with cluster(study.config.resources, address=address) as scratch:
         at_once = concurrency(study.config.resources)

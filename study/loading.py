@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import types
-import typing
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,7 +12,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from .config import Model, Resources, StudyConfig, Sweep
+from trainers.reading import model_in
+
+from .config import Resources, StudyConfig, Sweep
 from .errors import ConfigError
 from .source import KeyPath, Source, read_yaml
 
@@ -29,7 +29,7 @@ class LoadedStudy:
     @property
     def folder(self) -> Path:
         """The folder from which a relative workload path counts."""
-        return self.source.path.resolve().parent
+        return self.source.path.resolve().parent / (self.config.workload_folder or "")
 
     def error(self, sweep: int, key: str, problem: str) -> ConfigError:
         """Return the error for ``key`` of the sweep number ``sweep``, placed where the user wrote it."""
@@ -88,6 +88,8 @@ def load_study(path: Path) -> LoadedStudy:
 def resolved_yaml(config: StudyConfig) -> str:
     """Return the study as YAML with every default written out; ``load_study`` reads it back as it was."""
     values = config.model_dump(mode="python")
+    if values["workload_folder"] is None:
+        del values["workload_folder"]
     for sweep in values["sweeps"]:
         sweep["budget"] = {key: value for key, value in sweep["budget"].items() if value is not None}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
@@ -115,7 +117,9 @@ def _problem(problem: Mapping[str, Any], where: KeyPath) -> str:
     )
     if where[-1:] == ("name",) and problem["type"] == "string_pattern_mismatch":
         message = "must be letters, digits, '.', '_' and '-', and not start with '.'"
-    return f"{message[:1].lower()}{message[1:]}, but got {_shown(problem['input'])}"
+    message = f"{message[:1].lower()}{message[1:]}"
+    told = problem["type"] == "value_error" and " but " in message  # a rule of ours that says the value itself
+    return message if told else f"{message}, but got {_shown(problem['input'])}"
 
 
 def _shown(value: object) -> str:
@@ -159,12 +163,6 @@ def _fields_at(where: KeyPath) -> list[str]:
         elif part == "resources":
             model = Resources
         elif isinstance(part, str) and part in model.model_fields:
-            model = _model_in(model.model_fields[part].annotation) or model
+            model = model_in(model.model_fields[part].annotation) or model
     names = list(model.model_fields)
     return [*names, "defaults"] if model is StudyConfig else names
-
-
-def _model_in(annotation: Any) -> type[Model] | None:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return annotation if issubclass(annotation, Model) else None
-    return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)

@@ -59,31 +59,19 @@ def plan(study: ResolvedStudy, design: Design, rows: Mapping[str, Mapping[str, A
 def plan_table(rows: list[PlanRow]) -> Table:
     """Return the plan as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    headers = (
-        "sweep",
-        "batch size",
-        "micro × accumulation × workers",
-        "rates",
-        "steps",
-        "examples",
-        "trials",
-        "stored",
-        "cost",
-    )
-    for header in headers:
-        table.add_column(header, justify="left" if header in ("sweep", "rates") else "right")
+    # For 80 columns: the batch is split into micro-batch × accumulation × workers.
+    for header in ("sweep", "batch", "split", "rates", "steps\n(examples)", "stored", "cost"):
+        table.add_column(header, justify="left" if header in ("sweep", "rates") else "right", no_wrap=True)
     for row in rows:
         batch = row.arithmetic
         table.add_row(
             row.sweep,
             f"{batch.batch_size:,}",
-            f"{batch.micro_batch_size} × {batch.accumulation_steps} × {batch.world_size}",
-            f"{len(row.rates)}: {row.rates[0]:.3g} to {row.rates[-1]:.3g}",
-            f"{batch.steps:,}",
-            f"{batch.examples:,}",
-            str(row.trials),
-            str(row.stored),
-            "" if row.missing_seconds is None else duration(row.missing_seconds),
+            f"{batch.micro_batch_size}×{batch.accumulation_steps}×{batch.world_size}",
+            f"{len(row.rates)}: {row.rates[0]:.3g}–{row.rates[-1]:.3g}",
+            f"{batch.steps:,} ({batch.examples:,})",
+            f"{row.stored}/{row.trials}",
+            "" if row.missing_seconds is None or not row.missing else duration(row.missing_seconds),
         )
     return table
 
@@ -91,6 +79,8 @@ def plan_table(rows: list[PlanRow]) -> Table:
 def plan_summary(rows: list[PlanRow], *, extendable: bool) -> str:
     """Return the totals in words."""
     missing = sum(row.missing for row in rows)
+    if not missing:
+        return f"nothing to run: all {sum(row.trials for row in rows)} trials are stored"
     examples = sum(row.missing * row.arithmetic.examples for row in rows)
     seconds = [row.missing_seconds for row in rows]
     price = (

@@ -6,6 +6,7 @@ A resolved study says everything that decides an outcome, so its trials keep the
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from trainers.errors import SettingsError
 
 from .config import StudyConfig, Sweep, TargetOverride
 from .design import trial_spec
-from .lattice import lattice_for
+from .lattice import Lattice, lattice_for
 from .loading import LoadedStudy
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def locate_workload(name: str, folder: Path) -> str:
     return f"{folder / path}:{attribute}"
 
 
+def _is_relative(workload: str) -> bool:
+    return ".py:" in workload and not Path(workload.rpartition(":")[0]).is_absolute()
+
+
 def resolve(study: LoadedStudy) -> ResolvedStudy:
     """Check every cell and write out every default. Loads the workloads, but not their data.
 
@@ -74,9 +79,11 @@ def resolve(study: LoadedStudy) -> ResolvedStudy:
         resolved, batches = _resolve_sweep(study, number, sweep)
         sweeps.append(resolved)
         arithmetic |= {(sweep.name, batch.batch_size): batch for batch in batches}
-    return ResolvedStudy(
-        config=study.config.model_copy(update={"sweeps": sweeps}), arithmetic=arithmetic, folder=study.folder
-    )
+    updates: dict[str, Any] = {"sweeps": sweeps}
+    if any(_is_relative(sweep.workload) for sweep in sweeps):
+        # The resolved study lies elsewhere, and can be run from there.
+        updates["workload_folder"] = str(study.folder)
+    return ResolvedStudy(config=study.config.model_copy(update=updates), arithmetic=arithmetic, folder=study.folder)
 
 
 def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep, list[BatchArithmetic]]:
@@ -92,7 +99,9 @@ def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep
     sections: dict[str, Any] = {}
     batches = []
     for batch_size in sweep.batch_sizes:
-        rate = lattice_for(sweep.learning_rates, batch_size).rate(0)
+        lattice = lattice_for(sweep.learning_rates, batch_size)
+        _check_rates(study, number, sweep, batch_size, lattice)
+        rate = lattice.rate(0)
         spec = trial_spec(sweep, batch_size=batch_size, learning_rate=rate, seed=sweep.seeds[0])
         try:
             settings = TrainSettings.from_dict(spec.to_dict())
@@ -101,6 +110,11 @@ def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep
             key = next((name for name in Sweep.model_fields if message.startswith(name)), "")
             raise study.error(number, key or "batch_sizes", message) from None
         plan = settings.plan()
+        try:
+            plan.check_coupling(examples_are_independent=workload.examples_are_independent)
+        except SettingsError as error:
+            key = "engine" if settings.engine.micro_batch_size == 1 else "batch_sizes"
+            raise study.error(number, key, str(error)) from None
         if plan.world_size > 1:
             raise study.error(
                 number,
@@ -119,6 +133,21 @@ def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep
         dumped = settings.model_dump(mode="json")
         sections = {key: dumped[key] for key in ("optimizer_settings", "schedule", "evaluation", "engine")}
     return sweep.model_copy(update=sections), batches
+
+
+def _check_rates(study: LoadedStudy, number: int, sweep: Sweep, batch_size: int, lattice: Lattice) -> None:
+    """Check the lowest and the highest rate that the batch size could come to need."""
+    bound = sweep.extend.max_steps_per_side
+    for index in (-bound, lattice.count - 1 + bound):
+        rate = lattice.rate(index)
+        if not sys.float_info.min <= rate <= sys.float_info.max:
+            grown = "" if 0 <= index < lattice.count else f", {bound} rates beyond the grid,"
+            raise study.error(
+                number,
+                "learning_rates",
+                f"every rate must be between {sys.float_info.min:.3g} and {sys.float_info.max:.3g}, but at batch size "
+                f"{batch_size}{grown} it is {rate:g}; choose a smaller exponent, factor, count or extend",
+            )
 
 
 def _load_workload(study: LoadedStudy, number: int, sweep: Sweep) -> Workload:

@@ -99,6 +99,10 @@ def _collect_lines(
     seen.add(id(node))
     children: list[tuple[Hashable, int, yaml.Node]] = []
     if isinstance(node, yaml.MappingNode):
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                raise ConfigError(f"{path}:{line}: a key must be text or a number, but got a {key.id}")
         children = [(key.value, key.start_mark.line + 1, value) for key, value in node.value]
     elif isinstance(node, yaml.SequenceNode):
         children = [(index, value.start_mark.line + 1, value) for index, value in enumerate(node.value)]

@@ -36,6 +36,14 @@ def test_the_readme_quotes_the_stored_fits():
     assert f"{row['b_crit']:.3g} [{row['b_crit_low']:.3g}, {row['b_crit_high']:.3g}] sequences" in README
 
 
+def test_the_readme_quotes_the_stored_baselines():
+    stored = json.loads((REFERENCE / "baselines.json").read_text(encoding="utf-8"))["simsiam"]
+    text = " ".join(README.split())
+    assert (
+        f"raw pixels ({stored['raw pixels']:.3f}), above untrained encoders ({stored['untrained encoder']:.3f})" in text
+    )
+
+
 @pytest.mark.parametrize("sweep", ["bert-mlm-adamw", "simsiam-sgd"])
 def test_the_readme_quotes_the_stored_optima(sweep):
     optima = table("optima").set_index("sweep").loc[sweep].sort_values("batch_size")

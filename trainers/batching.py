@@ -30,6 +30,19 @@ class BatchPlan:
         """Forward passes of one worker in one optimiser step."""
         return self.device_share // self.micro_batch_size
 
+    def check_coupling(self, *, examples_are_independent: bool) -> None:
+        """Check that a forward pass sees enough examples for a loss that couples them.
+
+        Raises:
+            SettingsError: it sees one; BatchNorm and contrastive losses need two.
+        """
+        if self.micro_batch_size < 2 and not examples_are_independent:
+            raise SettingsError(
+                "a forward pass needs at least 2 examples where the loss couples them (BatchNorm, contrastive losses), "
+                f"but batch_size {self.batch_size} gives {self.micro_batch_size}; use a larger batch or "
+                "micro_batch_size, or fewer workers"
+            )
+
     def halved(self) -> BatchPlan:
         """Return the plan with the largest micro-batch of at most half the size; B stays.
 

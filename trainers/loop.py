@@ -44,7 +44,8 @@ class Measured:
 class Finished:
     """The end of a run, always the last event.
 
-    ``status`` is ``reached``, ``exhausted`` or ``diverged``; ``value`` is the target's metric at the last
+    ``status`` is ``reached``, ``exhausted``, ``diverged``, or ``failed`` where the target was met before the first
+    step, so that there is nothing to count; ``value`` is the target's metric at the last
     evaluation; ``steps_to_target`` is interpolated between evaluations and ``None`` when not reached.
     """
 
@@ -127,6 +128,10 @@ def train(
             status = "diverged"
             message = losses.message or f"{target.metric} is {value} after {step} steps"
             value = math.nan
+            break
+        if step == 0 and target.met_by(value):
+            status = "failed"
+            message = f"the target {target.value:g} is met before training ({value:.4g}); set a harder one"
             break
         crossing.see(step, value)
         if crossing.steps is not None:

@@ -84,6 +84,7 @@ class Workload(abc.ABC):
 
         Raises:
             DataError: they can't be had.
+            SettingsError: the settings don't fit them.
         """
 
     def baselines(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ All tables and figures are about one sweep: pass the rows of one.
 """
 
 from .curves import curves_figure, curves_table
+from .groups import groups_figure, groups_table
 from .heatmap import heatmap_figure, heatmap_table
 from .optima import laws_table, optima_figure, optima_table, optimum_words
 from .outcome import Outcome, describe_outcome
@@ -22,6 +23,8 @@ __all__ = [
     "curves_figure",
     "curves_table",
     "describe_outcome",
+    "groups_figure",
+    "groups_table",
     "heatmap_figure",
     "heatmap_table",
     "interval",

@@ -7,6 +7,10 @@ OPTIMA = (
     "edge of the grid or beyond. Lines are the fitted laws with 95 % bands, drawn an octave beyond the batch "
     "sizes tried. Laws with an AICc weight below 1 % wait in the legend, where a click shows or hides one."
 )
+GROUPS = (
+    "A line joins the best rates of one sweep, an open triangle is a bound at the edge of the tested rates. Point at a "
+    "line to read its name and interval."
+)
 HEATMAP = (
     "Each cell is the mean over its seeds; brighter is better. Grey cells hold no number and carry a mark; a cell "
     "with any diverged seed counts as diverged. The line joins the optima, with 95 % intervals; a triangle is one "

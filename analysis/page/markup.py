@@ -43,6 +43,7 @@ def data_table(
     *,
     numeric: Iterable[int] = (),
     kind: str = "",
+    places: Sequence[str] = (),
 ) -> Markup:
     """Return a table in a box of its own that scrolls sideways when the screen is narrow.
 
@@ -52,16 +53,20 @@ def data_table(
         rows: cells as text.
         numeric: positions of the columns that are aligned to the right.
         kind: CSS class.
+        places: id of the place on the page that each row leads to; none if left out.
     """
     right = set(numeric)
 
-    def cell(position: int, value: object) -> Markup:
+    def cell(row: int, position: int, value: object) -> Markup:
         if position == 0:
-            return f'<th scope="row">{text(value)}</th>'
+            words = f'<a href="#{text(places[row])}">{text(value)}</a>' if places else text(value)
+            return f'<th scope="row">{words}</th>'
         return f"<td{_number_class(position in right)}>{text(value)}</td>"
 
     head = "".join(f'<th scope="col"{_number_class(i in right)}>{text(h)}</th>' for i, h in enumerate(headers))
-    body = "".join(f"<tr>{''.join(cell(i, value) for i, value in enumerate(row))}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(cell(at, i, value) for i, value in enumerate(row))}</tr>" for at, row in enumerate(rows)
+    )
     return (
         f'<p class="caption">{text(caption)}</p>'  # outside of the box, so that it stays in view when the table scrolls
         f'<div class="table-box {text(kind)}" role="region" tabindex="0" aria-label="{text(caption)}">'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-import plotly.io
 
 from ..compare import UNDETERMINED
 from ..figures import (
@@ -29,67 +28,67 @@ from ..figures import (
 from ..laws import LAWS
 from ..tradeoff import DEFINITION
 from . import captions
-from .markup import Markup, capitalised, definitions, details, paragraph, prose, safe_json_text, text
+from .columns import distinct_words
+from .markup import Markup, capitalised, definitions, details, paragraph, text
+from .routes import routes_markup
+from .shown import Shown, figure_markup
 from .sweep import Sweep
 from .tables import cells_markup, laws_markup, optima_markup, parameter_words, tradeoff_markup
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A figure in its place: its heading, the sentence under it, and the tables that hold its numbers."""
+def sweep_section(sweep: Sweep, *, answer: Sequence[str] | None = None, all_figures: bool = True) -> Markup:
+    """Return everything about one sweep: facts, verdict, figures and their tables.
 
-    heading: str
-    caption: str
-    figure: go.Figure
-    tables: Markup = ""
+    Args:
+        sweep: what to show.
+        answer: sentences to begin with; the section is then folded under its name.
+        all_figures: or the first one alone.
+    """
+    parts = [paragraph(line) for line in answer or ()]
+    parts += [_facts(sweep), _verdict(sweep) if sweep.has_rates else ""]
+    figures = list(itertools.islice(_figures(sweep), None if all_figures else 1))
+    if not figures:
+        parts.append(paragraph("No trial of this sweep can be fitted, so there is nothing to draw."))
+    for position, shown in enumerate(figures, start=1):
+        parts.append(figure_markup(shown, name=f"figure-{sweep.number}-{position}", label=f"{sweep.number}.{position}"))
+    heading = f"<h2>{text(sweep.name)}</h2>"
+    if answer is not None:
+        said = text(sweep.verdict["verdict"]) if sweep.verdict and sweep.has_rates else ""
+        heading = f"<summary>{heading}<span>{said}</span></summary>"
+        return f'<details class="sweep" id="sweep-{sweep.number}">{heading}{"".join(parts)}</details>'
+    return f'<section id="sweep-{sweep.number}">{heading}{"".join(parts)}</section>'
 
 
-def sweep_section(sweep: Sweep) -> Markup:
-    """Return everything about one sweep: facts, verdict, figures and their tables."""
-    parts = [f'<section id="sweep-{sweep.number}"><h2>{text(sweep.name)}</h2>', _facts(sweep), _verdict(sweep)]
-    if sweep.tables.cells.empty:
-        return "".join(
-            [*parts, paragraph("No trial of this sweep can be fitted, so there is nothing to draw."), "</section>"]
-        )
-    for position, shown in enumerate(_figures(sweep), start=1):
-        parts.append(
-            _figure_markup(shown, name=f"figure-{sweep.number}-{position}", label=f"{sweep.number}.{position}")
-        )
-    return "".join([*parts, "</section>"])
-
-
-def _figures(sweep: Sweep) -> list[Shown]:
+def _figures(sweep: Sweep) -> Iterator[Shown]:
     outcome, tables = sweep.outcome, sweep.tables
-    verdict = str(sweep.verdict["verdict"]) if sweep.verdict else UNDETERMINED
-    laws = laws_table(tables.bands, tables.fits, verdict=verdict)
-    valleys = valleys_table(sweep.trials, tables.cells, tables.optima)
-    figures = [
-        Shown(
+    if len(tables.cells):
+        verdict = str(sweep.verdict["verdict"]) if sweep.verdict else UNDETERMINED
+        laws = laws_table(tables.bands, tables.fits, verdict=verdict)
+        yield Shown(
             heading="Best learning rate against batch size",
             caption=f"Outcome: {outcome.label}. {captions.OPTIMA}",
             figure=optima_figure(optima_table(tables.optima), laws, outcome=outcome, theme=PAGE),
-            tables=optima_markup(sweep) + laws_markup(sweep),
-        ),
-        Shown(
+            tables=optima_markup(sweep) + laws_markup(sweep) + routes_markup(sweep),
+        )
+        grid = heatmap_table(sweep.trials, tables.cells)
+        yield Shown(
             heading="The whole grid",
             caption=f"Outcome: {outcome.label}. {captions.HEATMAP}",
-            figure=heatmap_figure(
-                heatmap_table(sweep.trials, tables.cells), tables.optima, outcome=outcome, theme=PAGE
-            ),
+            figure=heatmap_figure(grid, tables.optima, outcome=outcome, theme=PAGE),
             tables=details("Numbers of this figure", cells_markup(sweep)),
-        ),
-        Shown(
+        )
+        valleys = valleys_table(sweep.trials, tables.cells, tables.optima)
+        yield Shown(
             heading="Outcome against learning rate",
             caption=f"Outcome: {outcome.label}. {captions.VALLEYS}",
             figure=valleys_figure(valleys, outcome=outcome, theme=PAGE),
-        ),
-    ]
-    if len(tables.steps):
-        figures.append(_tradeoff(sweep))
-    curves = curves_table(sweep.trials, tables.curves, tables.cells, tables.optima)
-    if len(curves):
-        figures.append(_curves(sweep, curves))
-    return figures
+        )
+    if sweep.has_target:
+        yield _tradeoff(sweep)
+    if len(tables.cells) and len(tables.curves):
+        curves = curves_table(sweep.trials, tables.curves, tables.cells, tables.optima)
+        if len(curves):
+            yield _curves(sweep, curves)
 
 
 def _tradeoff(sweep: Sweep) -> Shown:
@@ -117,14 +116,15 @@ def _curves(sweep: Sweep, curves: pd.DataFrame) -> Shown:
 
 def _facts(sweep: Sweep) -> Markup:
     trials = sweep.trials
-    kinds = [" / ".join(dict.fromkeys(trials[name])) for name in ("workload", "optimizer", "schedule")]
+    kinds = [" / ".join(distinct_words(trials, name)) for name in ("workload", "optimizer", "schedule")]
     counts = trials["status"].value_counts()
     statuses = ", ".join(f"{counts[s]} {s}" for s in ("reached", "exhausted", "diverged", "failed") if s in counts)
     batches, rates = trials["batch_size"], trials["learning_rate"]
     span = f"batch sizes {number(batches.min())} to {number(batches.max())} examples/step"
-    grid = f"learning rates {number(rates.min())} to {number(rates.max())}"
-    facts = f"{' · '.join(kinds)} · {len(trials)} trials ({statuses}) · {span}, {grid} · outcome: {sweep.outcome.label}"
-    return paragraph(facts, kind="facts")
+    if rates.notna().any():
+        span += f", learning rates {number(rates.min())} to {number(rates.max())}"
+    facts = [*kinds, f"{len(trials)} trials ({statuses})", span, f"outcome: {sweep.outcome.label}"]
+    return paragraph(" · ".join(fact for fact in facts if fact), kind="facts")
 
 
 def _verdict(sweep: Sweep) -> Markup:
@@ -154,14 +154,3 @@ def _verdict(sweep: Sweep) -> Markup:
 def _reason(reason: str) -> str:
     """Return the reason as a sentence, unless it begins with the name of a law, which keeps its letters."""
     return reason if reason.split(maxsplit=1)[:1] in [[law] for law in LAWS] else capitalised(reason)
-
-
-def _figure_markup(shown: Shown, *, name: str, label: str) -> Markup:
-    spec = safe_json_text(plotly.io.to_json(shown.figure, engine="json", validate=False))
-    return (
-        f"<h3>{text(shown.heading)}</h3><figure>"
-        f'<div class="plot" data-figure="{name}" role="img" aria-label="{text(shown.heading)}" '
-        f'style="min-height: {shown.figure.layout.height}px"></div>'
-        f"<figcaption><b>Figure {label}.</b> {prose(shown.caption)}</figcaption></figure>"
-        f'<script type="application/json" id="{name}">{spec}</script>{shown.tables}'
-    )

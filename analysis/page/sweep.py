@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..figures import Outcome, describe_outcome
+from ..sentences import reaches_target
 from ..study_analysis import Analysis
 
 
@@ -24,14 +25,28 @@ class Sweep:
     verdict: Mapping[str, Any] | None
     tradeoff: Mapping[str, Any] | None
 
+    @property
+    def has_rates(self) -> bool:
+        """Return whether learning rates were compared; a table of steps alone has none."""
+        return len(self.tables.cells) > 0 or len(self.tables.steps) == 0
+
+    @property
+    def has_target(self) -> bool:
+        """Return whether steps to a target are worth showing: a sweep judged otherwise may have no target at all."""
+        steps = self.tables.steps
+        return len(steps) > 0 and (self.outcome.name == "steps_to_target" or reaches_target(steps))
+
 
 def split_sweeps(analysis: Analysis, trials: pd.DataFrame) -> list[Sweep]:
     """Return the analysed sweeps in the order of ``analysis.outcomes``, each with its trials and curves."""
     sweeps = []
+    by_sweep = {str(name): rows for name, rows in trials.groupby(trials["sweep"].astype(str), sort=False)}
     for number, (name, outcome) in enumerate(analysis.outcomes.items(), start=1):
-        own = trials[trials["sweep"].astype(str) == name]
+        own = by_sweep.get(name, trials.iloc[:0])
         tables = analysis.select(name)
-        curves = analysis.curves[analysis.curves["trial_id"].isin(own["trial_id"])]
+        curves = analysis.curves
+        if len(curves):
+            curves = curves[curves["trial_id"].isin(own["trial_id"])]
         sweeps.append(
             Sweep(
                 number=number,

@@ -12,6 +12,7 @@ from results import TRIAL_COLUMNS
 
 from ..figures import heatmap_table, interval, number, optima_table, optimum_words, share
 from ..laws import LAWS
+from .columns import says_something
 from .markup import Markup, data_table
 from .sweep import Sweep
 
@@ -33,11 +34,14 @@ TRIAL_TABLE_COLUMNS = (
     "message",
     "trial_id",
 )
+_ALWAYS = ("sweep", "status", "batch_size")
+"""Columns that the page's table sorts and filters by."""
 _FIT_STATUS = {
     "ok": "fitted",
     "at_bound": "at its bound",
     "unbounded_low": "not bounded below",
     "unbounded_high": "not bounded above",
+    "unbounded": "not bounded",
     "failed": "too few optima",
 }
 _KINDS = {"measured": "measured", "right_censored": "target not reached", "diverged": "diverged", "failed": "failed"}
@@ -121,12 +125,17 @@ def tradeoff_markup(sweep: Sweep) -> Markup:
     fit = sweep.tradeoff
     if fit is None:
         return ""
-    words = [
-        interval(fit[name], fit[f"{name}_low"], fit[f"{name}_high"], digits=3) for name in ("s_min", "e_min", "b_crit")
-    ]
+    words = [_bounded(fit[name], fit[f"{name}_low"], fit[f"{name}_high"]) for name in ("s_min", "e_min", "b_crit")]
     headers = ("S_min (steps)", "E_min (examples)", "B_crit (examples/step)", "B_crit is")
     caption = f"Steps against examples. Outcome: {sweep.outcome.label}."
     return data_table(caption, headers, [(*words, _FIT_STATUS.get(str(fit["status"]), str(fit["status"])))])
+
+
+def _bounded(value: float, low: float, high: float) -> str:
+    """Return a number with its interval, or the one end that is known of it."""
+    if math.isnan(value) and math.isfinite(low) != math.isfinite(high):
+        return f"at least {number(low)}" if math.isfinite(low) else f"at most {number(high)}"
+    return interval(value, low, high, digits=3)
 
 
 def cells_markup(sweep: Sweep) -> Markup:
@@ -147,17 +156,26 @@ def cells_markup(sweep: Sweep) -> Markup:
 
 
 def trials_data(trials: pd.DataFrame) -> dict[str, Any]:
-    """Return all trials by column for the page's own table: text as indices into ``words``, unknown numbers as None."""
+    """Return all trials by column for the page's own table: text as indices into ``words``, unknown numbers as None.
+
+    Columns without a single word or number are left out; what a table of another origin has besides stands last.
+    """
+    others = [name for name in trials.columns if name not in TRIAL_COLUMNS and name != "run"]
+    shown = [name for name in (*TRIAL_TABLE_COLUMNS, *others) if name in trials.columns]
     columns = []
-    for key in TRIAL_TABLE_COLUMNS:
-        column = TRIAL_COLUMNS[key]
-        label = key.replace("_", " ") + (f" ({column.unit})" if column.unit not in ("", "metric", key) else "")
-        described = {"key": key, "label": label, "meaning": column.meaning}
-        if column.dtype == "str":
+    for key in shown:
+        if key not in _ALWAYS and not says_something(trials[key]):
+            continue
+        column = TRIAL_COLUMNS.get(key)
+        unit = column.unit if column is not None and column.unit not in ("", "metric", key) else ""
+        label = (key.replace("_", " ") if column is not None else key) + (f" ({unit})" if unit else "")
+        described = {"key": key, "label": label, "meaning": column.meaning if column is not None else ""}
+        is_text = column.dtype == "str" if column is not None else not pd.api.types.is_numeric_dtype(trials[key])
+        if is_text:
             codes, words = pd.factorize(trials[key].astype(str))
             columns.append(described | {"values": codes.tolist(), "words": [str(word) for word in words]})
         else:
-            columns.append(described | {"values": [_plain(value) for value in trials[key].tolist()]})
+            columns.append(described | {"values": [_plain(value) for value in trials[key].astype(float).tolist()]})
     return {"count": len(trials), "columns": columns}
 
 

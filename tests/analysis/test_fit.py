@@ -11,22 +11,13 @@ from scipy.stats import norm
 from analysis.fit import fit_law
 from analysis.laws import LAWS
 
+from .typical_laws import TYPICAL
+
 BATCH = 2.0 ** np.arange(2, 14)
-TRUTH = {
-    "constant": [0.1],
-    "sqrt": [0.01],
-    "linear": [0.001],
-    "power": [0.01, 0.3],
-    "saturating": [0.5, 150.0],
-    "half_power": [0.5, 150.0],
-    "surge_small_batch": [0.3, 100.0],
-    "surge": [0.3, 0.5, 400.0],
-    "adam_ema": [0.02, 900.0, 0.95],
-}
 
 
 def rates(name: str, batch=BATCH) -> np.ndarray:
-    return np.exp(LAWS[name].ln_rate(np.log(batch), np.array(TRUTH[name])))
+    return np.exp(LAWS[name].ln_rate(np.log(batch), np.array(TYPICAL[name])))
 
 
 def fit(name: str, batch, rate, *, half_width=None, **given_):
@@ -34,10 +25,10 @@ def fit(name: str, batch, rate, *, half_width=None, **given_):
     return fit_law(LAWS[name], batch_size=batch, learning_rate=rate, **(ends | {"resamples": 40} | given_))
 
 
-@pytest.mark.parametrize("name", TRUTH)
+@pytest.mark.parametrize("name", TYPICAL)
 def test_parameters_come_back_from_exact_data(name):
     found = fit(name, BATCH, rates(name))
-    np.testing.assert_allclose(found.values, TRUTH[name], rtol=1e-6)
+    np.testing.assert_allclose(found.values, TYPICAL[name], rtol=1e-6)
     assert found.extra_scatter == 0.0
     if found.holdout_error_log2 is not None:
         assert found.holdout_error_log2 < 1e-6
@@ -51,7 +42,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(name):
         found = fit(name, BATCH, noisy, half_width=1.96 * sd, seed=seed, resamples=100)
         inside += [
             (e.low is None or e.low <= true) and (e.high is None or true <= e.high)
-            for e, true in zip(found.estimates, TRUTH[name], strict=True)
+            for e, true in zip(found.estimates, TYPICAL[name], strict=True)
         ]
     # Of 20 to 40 intervals at 95 %, fewer than 80 % inside has a chance below 1 in 100.
     assert np.mean(inside) >= 0.8

@@ -11,17 +11,7 @@ from scipy.optimize import minimize_scalar
 from analysis.law import Parameter
 from analysis.laws import LAWS, AdamEma
 
-TYPICAL = {
-    "constant": [0.1],
-    "sqrt": [0.01],
-    "linear": [0.001],
-    "power": [0.01, 0.3],
-    "saturating": [0.5, 150.0],
-    "half_power": [0.5, 150.0],
-    "surge_small_batch": [0.3, 100.0],
-    "surge": [0.3, 0.5, 400.0],
-    "adam_ema": [0.02, 900.0, 0.95],
-}
+from .typical_laws import TYPICAL
 
 
 def rate(name: str, batch_size: float, *values: float) -> float:

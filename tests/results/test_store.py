@@ -3,7 +3,7 @@ import os
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results import CURVE_COLUMNS, TRIAL_COLUMNS, ResultStore, TrialSpec, round_rate
@@ -116,6 +116,59 @@ def test_several_compactions_add_up(url):
     assert len(ResultStore(url).curves()) == 5
 
 
+@pytest.mark.parametrize("name", ["a[1]b", "x-trials.d", "what?*", "a::b", "ä b%20"])
+def test_a_folder_may_have_any_name(name, tmp_path):
+    for k in range(2):
+        store = ResultStore(tmp_path / name / "study")
+        store.append(row(f"{k:016x}"), points(2))
+        store.compact()
+    store.append(row("f" * 16), points(2))
+    trials, curves, skipped = ResultStore(tmp_path / name / "study").read()
+    assert (len(trials), len(curves), skipped) == (3, 6, [])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("compacted", ["no", "first", "both"])
+def test_a_failed_trial_may_be_stored_again_and_the_row_that_did_not_fail_counts(url, compacted):
+    lost, other = "a" * 16, "b" * 16
+    store = ResultStore(url)
+    store.append(row(lost, status="failed", message="lost"))
+    store.append(row(other), points(1))
+    if compacted != "no":
+        store.compact()
+    store = ResultStore(url)  # as another run of the command would
+    store.append(row(lost, status="failed", message="lost again"))
+    assert ResultStore(url).trials().set_index("trial_id").loc[lost, "message"] == "lost again"
+    store.append(row(lost, status="exhausted", message=""), points(3))
+    if compacted == "both":
+        store.compact()
+    trials, curves, _ = ResultStore(url).read()
+    assert trials.set_index("trial_id")["status"].to_dict() == {lost: "exhausted", other: "reached"}
+    assert curves["trial_id"].value_counts().to_dict() == {lost: 3, other: 1}
+    for again in (store, ResultStore(url)):
+        with pytest.raises(ValueError, match="stored once"):
+            again.append(row(lost, status="failed"))
+
+
+def test_a_row_that_did_not_fail_is_never_displaced_by_a_later_failure(url):
+    kept = "a" * 16
+    store = ResultStore(url)
+    store.append(row(kept), points(2))
+    store.compact()
+    ResultStore(url)._write(f"parts/{kept}.json", _part(row(kept, status="failed"), points(5)))  # two stores merged
+    trials, curves, _ = ResultStore(url).read()
+    assert trials["status"].tolist() == ["reached"]
+    assert len(curves) == 2
+
+
+def _part(trial, curves):
+    other = ResultStore("memory://scratch-of-parts")
+    other.append(trial, curves)
+    data = other._fs.cat_file(f"{other._root}/parts/{trial['trial_id']}.json")
+    other._fs.rm(other._root, recursive=True)
+    return data
+
+
 def test_torn_and_foreign_files_are_named_and_skipped(tmp_path):
     store = ResultStore(tmp_path)
     for name in ("a", "b", "c"):
@@ -136,11 +189,12 @@ def test_a_full_disk_leaves_no_part_behind(tmp_path, monkeypatch):
     store = ResultStore(tmp_path)
 
     def full(_descriptor):
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "No space left on device")  # as the system raises it: without a file name
 
     monkeypatch.setattr("results.store.os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         store.append(row("a" * 16))
+    assert caught.value.filename == str(tmp_path / "parts" / f"{'a' * 16}.json")
     monkeypatch.undo()
     assert list((tmp_path / "parts").iterdir()) == []
     store.append(row("a" * 16))
@@ -166,6 +220,7 @@ def test_each_part_of_the_content_changes_the_id(change):
     assert spec(**change).trial_id != spec().trial_id
 
 
+@settings(deadline=None)
 @given(st.floats(1e-12, 1e6))
 def test_rates_that_differ_in_the_last_bits_are_one_cell(rate):
     nearby = math.nextafter(round_rate(rate), math.inf)

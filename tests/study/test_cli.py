@@ -1,14 +1,19 @@
 """What a user meets on the command line, as far as no trial is run."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from results import ResultStore
 from study.cli import app
+from study.lock import LOCK_FILE, locked
 
 from .studies import Study
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def batchlaw(*arguments: object) -> Result:
@@ -31,9 +36,10 @@ def test_plan_shows_the_arithmetic_and_runs_nothing(study: Study) -> None:
     out = study.folder / "out"
     result = batchlaw("plan", path, "--out", out)
     assert result.exit_code == 0, result.output
-    assert "2 × 4 × 1" in result.stdout
-    assert "2 × 8 × 1" in result.stdout
-    assert "3: 0.1 to 0.4" in result.stdout
+    assert "2×4×1" in result.stdout
+    assert "2×8×1" in result.stdout
+    assert "3: 0.1–0.4" in result.stdout
+    assert "0/6" in result.stdout
     # 2 batch sizes x 3 rates x 2 seeds of 160 examples
     assert "12 trials, 0 stored, 12 to run: at most 1,920 examples; cost unknown" in result.stdout
     assert not out.exists()
@@ -68,13 +74,82 @@ def test_a_folder_that_cannot_be_made_is_named(study: Study) -> None:
     assert_one_line(batchlaw("run", path, "--out", path / "out"), str(path), "Not a directory")
 
 
-def test_a_full_disk_is_named_before_anything_runs(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: ResultStore, name: str, text: str) -> None:
-        raise OSError(28, "No space left on device", "/data/out")
+@pytest.mark.parametrize("command", ["plan", "run", "report", "status"])
+def test_a_url_is_refused_where_a_folder_is_meant(command: str, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study.folder)
+    path = study.write()
+    where = ["s3://bucket/results"] if command in ("report", "status") else [path, "--out", "s3://bucket/results"]
+    assert_one_line(batchlaw(command, *where), "folder of this machine", "s3://bucket/results")
+    assert sorted(p.name for p in study.folder.iterdir()) == ["bowl.py", "study.yaml"]
 
-    monkeypatch.setattr(ResultStore, "write_text", refuse)
+
+def test_a_folder_that_must_not_be_written_is_named_with_a_way_out(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
     out = study.folder / "out"
-    assert_one_line(batchlaw("run", study.write(), "--out", out), "/data/out: the disk is full")
+    result = batchlaw("run", study.write(), "--out", out)
+    assert_one_line(result, f"{out}: must be readable and writable", "Permission denied", "--out DIR")
+
+
+def test_two_runs_in_one_folder_are_refused_before_anything_is_written(study: Study) -> None:
+    out = study.folder / "out"
+    with locked(out):
+        assert_one_line(batchlaw("run", study.write(), "--out", out), str(out), "one run at a time", str(os.getpid()))
+        assert [p.name for p in out.iterdir()] == [LOCK_FILE]
+
+
+WITHOUT = """
+import sys
+for name in {blocked}:
+    sys.modules[name] = None
+from study.cli import main
+sys.argv = ["batchlaw", *{arguments}]
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["workloads"], ["plan", "quadratic"], ["run", "quadratic"]])
+def test_without_the_trainers_the_extra_is_named(arguments: list[str]) -> None:
+    code = WITHOUT.format(blocked=["torch", "ray"], arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines() == [
+        "batchlaw: this command needs the trainers: pip install 'batchlaw[train]' (there is no torch here)"
+    ]
+
+
+UNPREPARED = """
+from bowl import Bowl
+
+
+class Torn(Bowl):
+    name = "torn"
+
+    def prepare(self):
+        raise KeyError("no column\\nsecond line")
+"""
+
+
+def test_a_workload_that_cannot_prepare_is_one_line(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = study.write(workload="torn.py:Torn")
+    (study.folder / "torn.py").write_text(UNPREPARED)
+    monkeypatch.syspath_prepend(str(study.folder))
+    out = study.folder / "out"
+    assert_one_line(batchlaw("run", path, "--out", out), "workload torn.py:Torn (sweep bowl)", "KeyError")
+    assert not out.exists()
+
+
+def test_a_full_disk_is_named_before_anything_runs(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")  # as the system raises it: without a file name
+
+    monkeypatch.setattr("results.store.os.fsync", refuse)
+    out = study.folder / "out"
+    assert_one_line(batchlaw("run", study.write(), "--out", out), f"{out}/study.yaml: the disk is full")
     assert not out.exists()
 
 

@@ -68,6 +68,22 @@ WRONG = {
     "alias in itself": ("seeds: [0, 1]", "workload_settings: &a {x: *a}", ["yaml:7: an alias must not contain itself"]),
     "a default name": ("defaults:\n", "defaults:\n  name: x\n", ["yaml:3: defaults.name"]),
     "no JSON": ("seeds: [0, 1]", "workload_settings: {x: .inf}", ["defaults.workload_settings", "JSON"]),
+    "a list as a key": ("seeds: [0, 1]", "? [a, b]\n  : 3", ["yaml:7: a key must be text or a number", "sequence"]),
+    "a limit of a table is no number": (
+        "{steps: 50}",
+        "{steps: {4: x, 16: 3}}",
+        ["yaml:8: defaults.budget.steps[4]: should be a valid integer, but got 'x'"],
+    ),
+    "a limit is no number": (
+        "{steps: 50}",
+        "{steps: many}",
+        ["yaml:8: defaults.budget.steps: should be a valid integer, but got 'many'"],
+    ),
+    "two sweeps of one name": (
+        "  - name: sgd\n",
+        "  - {name: sgd, learning_rates: [1.0]}\n  - name: sgd\n",
+        ["yaml:9: sweeps: each sweep needs a name of its own, but two are called sgd"],
+    ),
     "budget cut short": (
         "steps_to_target\n  batch_sizes: [4, 16]\n  seeds: [0, 1]\n  budget: {steps: 50}",
         "value_at_budget\n  batch_sizes: [4, 16]\n  budget: {steps: 50, stop_at_target: true}",
@@ -107,6 +123,46 @@ IMPOSSIBLE = {
         "seeds: [0, 1]",
         "target: {metric: accuracy}",
         ["yaml:7: defaults.target", "(loss)", "accuracy"],
+    ),
+    "an exponent out of the world": (
+        "at_batch_size: 16",
+        "at_batch_size: 16, exponent: 5000",
+        ["yaml:11: sweeps[0].learning_rates: every rate must be between", "at batch size 4 it is 0"],
+    ),
+    "an exponent out of all numbers": (
+        "at_batch_size: 16",
+        "at_batch_size: 16, exponent: -1.0e+308",
+        ["yaml:11: sweeps[0].learning_rates: every rate must be between", "at batch size 4 it is inf"],
+    ),
+    "a factor that grows out of the world": (
+        "at_batch_size: 16}",
+        "at_batch_size: 16, factor: 1e20}\n    extend: {max_steps_per_side: 50}",
+        ["yaml:11: sweeps[0].learning_rates: every rate must be between", "50 rates beyond the grid"],
+    ),
+    "a subnormal rate": (
+        "{center: 0.05, at_batch_size: 16}",
+        "[1e-310]",
+        ["yaml:11: sweeps[0].learning_rates: every rate must be between", "it is 1e-310"],
+    ),
+    "unknown engine setting": (
+        "seeds: [0, 1]",
+        "engine: {zero: 1}",
+        ["yaml:7: defaults.engine: engine.zero is not a setting; allowed: dtype, gradient_clipping, micro_batch_size"],
+    ),
+    "heads that do not divide": (
+        "workload: quadratic",
+        "workload: bert-mlm\n  workload_settings: {heads: 3}",
+        ["yaml:4: defaults.workload_settings: hidden_size must be a multiple of 6", "nearest: 60 or 66"],
+    ),
+    "more neighbours than labels": (
+        "workload: quadratic",
+        "workload: simsiam\n  workload_settings: {neighbours: 101}",
+        ["yaml:4: defaults.workload_settings: neighbours must be at most the 100 labelled images"],
+    ),
+    "one example for a coupled loss": (
+        "workload: quadratic",
+        "workload: simsiam\n  engine: {micro_batch_size: 1}\n  target: {value: 0.95}",
+        ["yaml:4: defaults.engine: a forward pass needs at least 2 examples", "gives 1"],
     ),
     "no target to reach": ("seeds: [0, 1]", "target: null", ["yaml:5: defaults.outcome", "target.value"]),
 }

@@ -2,7 +2,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.config import RateWindow
@@ -70,6 +70,7 @@ def test_rates_equal_to_six_digits_are_one_trial() -> None:
         design(learning_rates=[0.1, 0.1000000001])
 
 
+@settings(deadline=None)
 @given(
     center=st.floats(1e-5, 10.0),
     factor=st.floats(1.1, 4.0),
@@ -99,12 +100,20 @@ def test_neighbouring_batch_sizes_share_rates() -> None:
     assert [large.rate(i) for i in range(5)] == [0.05, 0.1, 0.2, 0.4, 0.8]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-6, 100.0), min_size=1, max_size=6, unique=True), st.integers(-8, 12))
 def test_a_list_grows_in_both_directions_without_a_gap(rates: list[float], index: int) -> None:
     lattice = lattice_for(rates, 1)
     # Six digits can't tell neighbours closer than that apart.
     if all(b / a > 1.001 for a, b in itertools.pairwise(sorted(rates))):
         assert lattice.rate(index) < lattice.rate(index + 1)
+
+
+@pytest.mark.parametrize("rates", [[1e-300, 1e300], [1e300], [1e-300]])
+def test_a_list_that_leaves_the_numbers_is_zero_or_infinite_there(rates: list[float]) -> None:
+    lattice = lattice_for(rates, 1)
+    ends = [lattice.rate(-2000), lattice.rate(2000)]
+    assert ends == [0.0, math.inf]
 
 
 def test_a_list_grows_by_the_ratio_at_its_edge() -> None:

@@ -2,7 +2,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.design import Design, PlannedTrial
@@ -12,7 +12,7 @@ from .studies import design, row
 
 INF = math.inf
 
-# Scores of increasing rates (D: diverged), and whether the grid must grow below and above.
+# Scores of increasing rates (D: diverged, F: failed), and whether the grid must grow below and above.
 SIDES = {
     "interior": ([3, 1, 2], (False, False)),
     "best is lowest": ([1, 2, 3], (True, False)),
@@ -25,13 +25,17 @@ SIDES = {
     "all diverged": (["D", "D"], (True, False)),
     "none reached": ([INF, INF], (False, True)),
     "missed below, diverged above": ([INF, "D"], (False, False)),
+    "a failure below brackets nothing": (["F", 1, 2], (True, False)),
+    "a failure above brackets nothing": ([2, 1, "F"], (False, True)),
+    "failures at both edges, all diverged between": (["F", "D", "D", "F"], (True, False)),
+    "all failed": (["F", "F"], (False, False)),
 }
 
 
 @pytest.mark.parametrize("case", SIDES)
 def test_the_open_sides_of_a_row(case: str) -> None:
     scores, expected = SIDES[case]
-    cells = [CellScore(score=INF if s == "D" else float(s), diverged=s == "D") for s in scores]
+    cells = [CellScore(score=INF if s in ("D", "F") else float(s), diverged=s == "D", known=s != "F") for s in scores]
     assert open_sides(cells) == expected
 
 
@@ -47,7 +51,8 @@ def test_a_cell_is_the_mean_over_its_seeds() -> None:
     assert score_cell([good, slow], **fast).score == 15
     assert score_cell([good, lost], **fast).score == INF
     assert score_cell([good, gone], **fast).score == 10
-    assert score_cell([gone], **fast).score == INF
+    assert score_cell([gone], **fast) == CellScore(score=INF, diverged=False, known=False)
+    assert score_cell([lost, gone], **fast) == CellScore(score=INF, diverged=False, known=True)
 
 
 def test_a_metric_to_maximise_scores_in_reverse() -> None:
@@ -81,6 +86,15 @@ def test_the_grid_grows_until_the_best_rate_is_inside() -> None:
     assert {t.spec.learning_rate for t in study.trials(rows) if t.extension} == {0.4, 0.8, 1.6}
 
 
+def test_the_grid_grows_past_a_cell_that_failed() -> None:
+    study = design(batch_sizes=[2], learning_rates=[0.1, 0.2, 0.4], seeds=[0], extend={"max_steps_per_side": 3})
+
+    def outcome(trial: PlannedTrial) -> dict[str, Any]:
+        return row(trial, status="failed") if trial.spec.learning_rate == 0.4 else bowl(best=0.8)(trial)
+
+    assert rates(study, finish(study, outcome)) == [0.1, 0.2, 0.4, 0.8, 1.6]
+
+
 def test_the_grid_grows_no_further_than_allowed() -> None:
     study = design(batch_sizes=[2], learning_rates=[0.1, 0.2], extend={"max_steps_per_side": 2})
     assert rates(study, finish(study, bowl(best=1e-4))) == [0.025, 0.05, 0.1, 0.2]
@@ -97,6 +111,7 @@ def test_nothing_grows_before_every_seed_is_stored() -> None:
     assert [t.extension for t in study.missing(rows)] == [False]
 
 
+@settings(deadline=None)
 @given(
     best=st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=2),
     unstable_above=st.floats(0.01, 100.0),

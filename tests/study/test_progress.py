@@ -53,16 +53,32 @@ def test_the_best_value_of_a_metric_to_maximise_keeps_its_sign() -> None:
     assert progress.snapshot().batches[0].best_outcome == 0.8
 
 
-def test_cost_is_the_median_at_the_same_batch_size_or_scaled_from_the_nearest() -> None:
+def test_cost_is_a_set_up_and_steps_of_trials_at_the_same_batch_size_or_scaled_from_the_nearest() -> None:
     study = design(batch_sizes=[2, 8], learning_rates=[0.1, 0.2], seeds=[0])
     small = [t for t in study.trials({}) if t.spec.batch_size == 2]
     large = next(t for t in study.trials({}) if t.spec.batch_size == 8)
-    cost = CostModel([row(small[0])])
+    cost = CostModel([row(small[0])])  # 0.5 s of set-up, 1.5 s for 40 steps and their evaluations
     assert cost.seconds(small[1]) == 2.0
-    assert cost.seconds(large) == pytest.approx(2.0 * 4)  # as many steps of four times the size
+    assert cost.seconds(large) == pytest.approx(0.5 + 1.5 * 4)  # as many steps of four times the size
     assert CostModel([row(small[0], status="failed")]).seconds(small[1]) is None
     other = Design(resolved_config({"workload": "quadratic"})).trials({})[0]
     assert cost.seconds(other) is None
+
+
+def test_cost_follows_the_steps_and_not_the_trials_that_ended_early() -> None:
+    short, long = (
+        design(batch_sizes=[2], learning_rates=[0.1], seeds=[0, 1, 2], budget={"steps": n}) for n in (40, 400)
+    )
+    rows = [row(t) for t in short.trials({})]
+    trial = long.trials({})[0]
+    assert CostModel(rows).seconds(trial) == pytest.approx(0.5 + 1.5 * 10)
+    # A run that diverges at once has spent most of its second on the first evaluation.
+    diverged = [{**r, "status": "diverged", "steps": 1} for r in rows]
+    assert CostModel([*diverged, *diverged, *rows]).seconds(trial) == pytest.approx(0.5 + 1.5 * 10)
+    assert CostModel(diverged).seconds(trial) == pytest.approx(0.5 + 1.5 * 400)
+    # Runs that reach their target cost as much a step, however early they stop.
+    early = [{**r, "steps": 20, "train_seconds": 0.5, "evaluate_seconds": 0.25} for r in rows]
+    assert CostModel(early).seconds(trial) == pytest.approx(0.5 + 1.5 * 10)
 
 
 def test_plain_output_is_a_line_now_and_then() -> None:

@@ -14,6 +14,7 @@ from ray.exceptions import RayTaskError, WorkerCrashedError
 
 from results import TRIAL_COLUMNS, ResultStore, TrialSpec
 from results.schema import validate_trial
+from study.cluster import hush_raylet
 from study.progress import Progress
 from study.recorder import Recorder
 from study.resolve import BatchArithmetic
@@ -156,3 +157,16 @@ def test_every_ending_makes_a_valid_row(status: str, store: ResultStore) -> None
     validate_trial(row)
     assert math.isnan(row["steps_to_target"])
     assert math.isnan(row["examples_to_target"])
+
+
+def test_what_ray_prints_of_a_worker_that_died_is_dropped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray._private import worker
+
+    message = {"lines": ["A worker died or was killed"], "pid": "raylet", "is_err": False}
+    monkeypatch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)  # put back afterwards
+    hush_raylet()
+    worker.print_to_stdstream(message, ignore_prefix=False)
+    assert capsys.readouterr().out == ""
+    assert "print_to_stdstream" in worker.listen_error_messages.__code__.co_names  # what is replaced is what is called

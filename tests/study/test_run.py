@@ -22,8 +22,8 @@ from .studies import Study
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def run(path: Path, out: Path) -> Result:
-    return CliRunner().invoke(app, ["run", str(path), "--out", str(out), "--quiet", "--no-report"])
+def run(path: Path, out: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["run", str(path), "--out", str(out), "--quiet", "--no-report", *options])
 
 
 def trials(out: Path) -> pd.DataFrame:
@@ -70,6 +70,21 @@ def test_a_study_runs_once_and_an_extended_grid_runs_what_is_new(study: Study, m
     second = run(study.write(**sweep), out)
     assert second.exit_code == 0, second.output
     assert "nothing to run: all 8 trials are stored" in second.stdout
+    assert "failed, and fitted nowhere: 4 of 8 trials; the first: RuntimeError: no such data" in second.stdout
+
+    # What made trials fail is put right, and they are asked for again: the same trials, no others.
+    path = study.write(**sweep)
+    workload = study.folder / "bowl.py"
+    workload.write_text(workload.read_text().replace("if batch_size == self.settings.explode_at", "if False"))
+    retried = run(path, out, "--retry-failed")
+    assert retried.exit_code == 0, retried.output
+    assert "4 of 8 trials to run" in retried.stdout
+    assert "failed" not in retried.stdout
+    rows, before = trials(out).set_index("trial_id"), rows.set_index("trial_id")
+    assert set(rows.index) == set(before.index)
+    assert set(rows["status"]) == {"reached", "diverged"}
+    pd.testing.assert_frame_equal(rows[rows["batch_size"] == 2], before.loc[rows[rows["batch_size"] == 2].index])
+    rows = rows.reset_index()
 
     # The grid grows by four trials, and the disk is full at the second of them.
     append, calls = ResultStore.append, []

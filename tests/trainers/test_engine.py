@@ -51,6 +51,23 @@ def test_every_optimiser_gives_the_bare_loops_losses(optimizer):
     assert bare[-1] != bare[0]
 
 
+@pytest.mark.parametrize("micro", [None, 2])
+def test_clipping_bounds_the_norm_of_the_whole_gradient_and_keeps_its_direction(micro):
+    workload = load_workload("quadratic", {"dimensions": 10, "noise": 0.0})
+    gradient = torch.tensor(workload.curvature, dtype=torch.float32)  # at the start, where every coordinate is 1
+    norm = float(gradient.norm())
+    for clipping, length in ((0.5, 0.5), (2 * norm, norm), (0.0, norm)):
+        engine = DeepSpeedEngine(
+            workload,
+            run_settings(
+                batch_size=8, learning_rate=0.1, engine={"gradient_clipping": clipping, "micro_batch_size": micro}
+            ),
+        )
+        engine.step(next(workload.train_batches(batch_size=8, seed=0)), rate_factor=1.0)
+        moved = 1.0 - engine.model.theta.detach()
+        torch.testing.assert_close(moved, 0.1 * length * gradient / norm, rtol=1e-5, atol=1e-7)
+
+
 def test_simsiam_equals_the_bare_loop_when_the_batch_is_whole():
     workload, settings = workload_named("simsiam"), run_settings(batch_size=16)
     bare = losses(workload, settings, BareEngine)

@@ -122,10 +122,21 @@ def test_a_target_on_an_unreported_metric_is_refused_with_the_choices():
 
 
 def test_a_study_can_set_another_target():
-    settings = run_settings(target={"metric": "loss", "mode": "min", "value": 100.0})
+    own, other = (
+        train(quadratic(), run_settings(budget={"steps": 400}, target=target), build_engine=BareEngine)
+        for target in (None, {"metric": "loss", "mode": "min", "value": 1.0})
+    )
+    steps = [list(events)[-1].steps_to_target for events in (own, other)]
+    assert steps[0] > steps[1] > 0
+
+
+@pytest.mark.parametrize("stop_at_target", [True, False])
+def test_a_target_that_is_met_before_training_is_a_failed_run(stop_at_target):
+    target = {"metric": "loss", "mode": "min", "value": 100.0}
+    settings = run_settings(target=target, budget={"steps": 10, "stop_at_target": stop_at_target})
     *_, last = train(quadratic(), settings, build_engine=BareEngine)
-    assert last.status == "reached"
-    assert last.steps_to_target == 0.0
+    assert (last.status, last.steps, last.steps_to_target) == ("failed", 0, None)
+    assert last.message == f"the target 100 is met before training ({last.value:.4g}); set a harder one"
 
 
 def test_evaluation_runs_in_evaluation_mode_and_training_resumes_after():
@@ -162,7 +173,19 @@ def test_evaluation_ladders_rise_from_zero_to_the_end(total, section):
         ({"learning_rate": -1.0}, "trial.learning_rate: Input should be greater than 0, but got -1.0"),
         ({"learning_rate": "0.1"}, "trial.learning_rate: Input should be a valid number, but got '0.1'"),
         ({"budget": {}}, "trial.budget: a budget needs examples, steps or both"),
-        ({"budget": {"stepz": 3}}, "trial.budget.stepz is not a setting"),
+        (
+            {"budget": {"stepz": 3}},
+            "trial.budget.stepz is not a setting; did you mean steps? allowed: examples, steps, stop_at_target",
+        ),
+        (
+            {"engine": {"zero": 1}},
+            "trial.engine.zero is not a setting; "
+            "allowed: dtype, gradient_clipping, micro_batch_size, workers, zero_stage",
+        ),
+        (
+            {"schedule": {"name": "constant", "warmup": {"step": 3}}},
+            "trial.schedule.warmup.step is not a setting; did you mean steps? allowed: examples, steps",
+        ),
         ({"evaluation": {"growth": 1.1, "points": 2}}, "growth and points exclude each other"),
         ({"engine": {"zero_stage": 4}}, "trial.engine.zero_stage"),
         ({"engine": {"micro_batch_size": 3}}, "batch_size must be a multiple of workers x micro_batch_size"),

@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
 from torch.nn import functional
 
+from trainers.errors import SettingsError
 from trainers.loop import Measured, train
 from trainers.workloads import load_workload
+from trainers.workloads.simsiam import calibrate
 
 from .helpers import BareEngine, run_settings
 
@@ -45,15 +48,16 @@ def test_the_gradient_stops_at_the_projection():
     assert torch.allclose(stopped[1], free[1], atol=1e-7), "the predictor's gradient does not pass through the target"
 
 
-def test_the_vote_equals_scikit_learns_nearest_neighbours():
-    workload = load_workload("simsiam", {**SMALL, "neighbours": 1})
+@pytest.mark.parametrize("neighbours", [1, 5])
+def test_the_vote_equals_scikit_learns_nearest_neighbours(neighbours):
+    workload = load_workload("simsiam", {**SMALL, "neighbours": neighbours})
     generator = torch.Generator().manual_seed(0)
     train_points = torch.randn(len(workload.pictures.train), 6, generator=generator)
     test_points = torch.randn(len(workload.pictures.test), 6, generator=generator)
     scores = []
     for rows in workload._labelled:
         assert torch.bincount(workload.pictures.train_labels[rows]).tolist() == [10] * 10
-        knn = KNeighborsClassifier(1).fit(
+        knn = KNeighborsClassifier(neighbours).fit(
             functional.normalize(train_points[rows]), workload.pictures.train_labels[rows]
         )
         scores.append(knn.score(functional.normalize(test_points), workload.pictures.test_labels))
@@ -112,3 +116,69 @@ def test_an_encoder_by_name_has_fresh_weights(tmp_path):
         workload = load_workload("simsiam", {**SMALL, "encoder": encoder, "width": 8})
         loss = workload.loss(workload.build_model(seed=0), next(workload.train_batches(batch_size=4, seed=0)))
         assert torch.isfinite(loss)
+
+
+def test_more_neighbours_than_labels_are_refused():
+    with pytest.raises(SettingsError, match="neighbours must be at most the 20 labelled images"):
+        load_workload("simsiam", {**SMALL, "labels_per_class": 2, "neighbours": 21})
+    workload = load_workload("simsiam", {**SMALL, "labels_per_class": 2, "neighbours": 20})
+    workload.prepare()
+    # What the settings can't know of a data set of the hub shows when it is read.
+    workload.settings = workload.settings.model_copy(update={"neighbours": 21})
+    with pytest.raises(SettingsError, match=r"at most the 20 labelled images .* but got 21"):
+        workload.prepare()
+
+
+def test_one_example_a_forward_pass_is_refused_before_anything_is_trained(workload):
+    for changes in ({"batch_size": 1}, {"batch_size": 4, "engine": {"micro_batch_size": 1}}):
+        with pytest.raises(SettingsError, match="at least 2 examples where the loss couples them"):
+            list(train(workload, run_settings(**changes)))
+
+
+def test_calibration_gives_batchnorm_the_statistics_of_what_it_saw():
+    torch.manual_seed(0)
+    norms = [nn.BatchNorm1d(3, momentum=0.1), nn.BatchNorm1d(3, momentum=0.1)]
+    module = nn.Sequential(norms[0], nn.Linear(3, 3), nn.ReLU(), norms[1])
+    images = 5.0 + 3.0 * torch.randn(40, 3)
+    with torch.no_grad():
+        module(torch.randn(40, 3))  # statistics that must be forgotten
+        calibrate(module, [images])
+        seen = module[:3](images)  # what the second layer meets, the first one normalising by its batch
+    for norm, inputs in zip(norms, (images, seen), strict=True):
+        torch.testing.assert_close(norm.running_mean, inputs.mean(dim=0))
+        torch.testing.assert_close(norm.running_var, inputs.var(dim=0))
+        assert norm.momentum == 0.1
+    # Blocks count alike: the means of equal blocks average to the mean of all.
+    with torch.no_grad():
+        calibrate(module, images.tensor_split(4))
+    torch.testing.assert_close(norms[0].running_mean, images.mean(dim=0))
+
+
+def test_the_baselines_are_pixels_and_the_mean_of_five_untrained_encoders(workload):
+    pictures = workload.pictures
+    found = workload.baselines()
+
+    def accuracy(train, test):
+        scores = []
+        for rows in workload._labelled:
+            knn = KNeighborsClassifier(1).fit(functional.normalize(train[rows]), pictures.train_labels[rows])
+            scores.append(knn.score(functional.normalize(test), pictures.test_labels))
+        return np.mean(scores)
+
+    assert found["raw pixels"] == pytest.approx(accuracy(pictures.train.flatten(1), pictures.test.flatten(1)), abs=1e-6)
+    encoder = workload.build_model(seed=3).encoder.train()
+    with torch.no_grad():
+        # Normalised by the statistics of the training images themselves, layer by layer, written out.
+        train, test = pictures.train, pictures.test
+        for layer in encoder.layers:
+            if isinstance(layer, nn.BatchNorm2d):
+                mean, var = train.mean(dim=(0, 2, 3), keepdim=True), train.var(dim=(0, 2, 3), keepdim=True)
+                train, test = ((x - mean) / (var + layer.eps).sqrt() for x in (train, test))
+            else:
+                train, test = layer(train), layer(test)
+    untrained = [workload._untrained_accuracy(seed) for seed in range(5)]
+    # The running statistics keep the variance with n - 1; the forward pass of a batch divides by n.
+    assert untrained[3] == pytest.approx(accuracy(train.flatten(1), test.flatten(1)), abs=1e-3)
+    assert len(set(untrained)) == 5
+    assert found["untrained encoder"] == pytest.approx(np.mean(untrained))
+    assert workload.baselines() == found

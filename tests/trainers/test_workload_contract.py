@@ -171,6 +171,26 @@ def test_a_users_own_file_is_a_workload(tmp_path):
     assert last.status == "reached"
 
 
+def test_a_users_file_may_define_what_looks_its_own_module_up(tmp_path):
+    extra = "\nimport dataclasses\n@dataclasses.dataclass\nclass Kept:\n    number: int = 0\n"
+    (tmp_path / "mine.py").write_text("from __future__ import annotations\n" + USER_FILE + extra)
+    assert isinstance(load_workload(f"{tmp_path}/mine.py:Regression", {}), Workload)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [("ValueError('no such\\nsize')", "ValueError: no such"), ("KeyError()", "KeyError: KeyError")],
+)
+def test_a_users_constructor_that_raises_is_one_line(tmp_path, raised, said):
+    broken = USER_FILE.replace(
+        "        self.settings, self.target", f"        raise {raised}\n        self.settings, self.target"
+    )
+    (tmp_path / "mine.py").write_text(broken)
+    with pytest.raises(SettingsError) as error:
+        load_workload(f"{tmp_path}/mine.py:Regression", {})
+    assert str(error.value) == f"workload_settings: Regression can't be built from them: {said}"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from .images import LabelledImages
 from .vocabulary import Tokenizer
+
+
+def quiet_hub() -> None:
+    """Let the hub's client say nothing of its retries: where they fail, our own error says it in one line."""
+    import huggingface_hub  # noqa: F401 - its import sets the level that is replaced here
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def load_hub_text(dataset: str, split: str, *, field: str = "text") -> tuple[str, ...]:
@@ -65,11 +73,12 @@ def load_hub_tokenizer(name: str) -> HubTokenizer:
     """
     from transformers import AutoTokenizer  # seconds to import
 
+    quiet_hub()
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # the library raises many kinds, all meaning that there is no tokeniser
         raise DataError(
-            f"the tokeniser {name} can't be loaded: {_first_line(error)}; without the hub, use characters or wordpiece."
+            f"the tokeniser {name} can't be loaded: {first_line(error)}; without the hub, use characters or wordpiece."
         ) from error
     if tokenizer.mask_token_id is None:
         raise DataError(f"the tokeniser {name} must have a mask token, but has none; use one of a masked model.")
@@ -105,11 +114,12 @@ def _load(dataset: str, split: str, fields: tuple[str, ...]) -> Any:
     except ImportError:
         raise DataError(f"{dataset} comes from the Hugging Face hub, which needs: pip install datasets.") from None
     name, _, configuration = dataset.partition(":")
+    quiet_hub()
     try:
         rows = load_dataset(name, configuration or None, split=split)
     except Exception as error:  # the library raises many kinds, all meaning that there is no such data here
         raise DataError(
-            f"{dataset} ({split}) can't be loaded from the Hugging Face hub: {_first_line(error)}"
+            f"{dataset} ({split}) can't be loaded from the Hugging Face hub: {first_line(error)}"
         ) from error
     if missing := [field for field in fields if field not in rows.column_names]:
         raise DataError(
@@ -125,7 +135,3 @@ def _channels_first(image: Any) -> NDArray[np.uint8]:
     if image.mode.startswith(("I", "F")):
         raise DataError(f"images must have 8 bits a channel, but PIL reads them in mode {image.mode}.")
     return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,7 +11,7 @@ import torch
 from .hub import load_hub_images
 from .images import LabelledImages, digits, fashion_mnist
 
-_PACKAGED = {"digits": digits, "fashion-mnist": fashion_mnist}
+PACKAGED = {"digits": digits, "fashion-mnist": fashion_mnist}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ def load_pictures(dataset: str, *, image_field: str = "image", label_field: str 
     Raises:
         DataError: the data can't be had.
     """
-    if dataset in _PACKAGED:
-        read = _PACKAGED[dataset]
+    if dataset in PACKAGED:
+        read = PACKAGED[dataset]
         train, held_out = read("train"), [read("validation"), read("test")]
     else:
         train, test = (

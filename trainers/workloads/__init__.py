@@ -8,11 +8,12 @@ import importlib.metadata
 import importlib.util
 import inspect
 import os
+import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from ..errors import SettingsError
+from ..errors import SettingsError, first_line
 from ..reading import read_settings
 from ..workload import Workload
 
@@ -35,10 +36,19 @@ def load_workload(name: str, settings: Mapping[str, Any]) -> Workload:
         settings: values for the class's ``Settings``; data are not loaded yet.
 
     Raises:
-        SettingsError: unknown name, unreadable file, or wrong settings.
+        SettingsError: unknown name, unreadable file, wrong settings, or a constructor that raises.
     """
     workload_class = find_workload(name)
-    return workload_class(read_settings(workload_class.Settings, settings, where="workload_settings"))  # type: ignore[call-arg]
+    values = read_settings(workload_class.Settings, settings, where="workload_settings")
+    try:
+        return workload_class(values)  # type: ignore[call-arg]
+    except SettingsError:
+        raise
+    except Exception as error:  # a user's class may raise anything
+        raise SettingsError(
+            f"workload_settings: {workload_class.__name__} can't be built from them: "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
 
 
 def find_workload(name: str) -> type[Workload]:
@@ -80,10 +90,15 @@ def _import_file(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise SettingsError(f"workload file {path!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    # What looks its own module up while it is defined, such as a dataclass, must find it.
+    sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise SettingsError(f"workload file {path!r} does not import: {type(error).__name__}: {error}") from error
+        del sys.modules[spec.name]
+        raise SettingsError(
+            f"workload file {path!r} does not import: {type(error).__name__}: {first_line(error)}"
+        ) from error
     return module
 
 

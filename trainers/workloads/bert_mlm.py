@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional
 
@@ -16,26 +16,31 @@ from ..data.tokens import TokenWindows, token_windows
 from ..reading import Settings
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
+from .hub_models import hub_configuration
 
 _BLOCK = 512
 _EVALUATION_BLOCK = 256
+
+
+_OUR_MODELS = ("roformer", "bert")
+_OUR_DEFAULTS = {"hidden_size": 64, "layers": 2, "heads": 2, "initial_std": 0.125}
 
 
 class BertMlmSettings(Settings):
     """Model, text and masking.
 
     ``model`` is ``roformer`` (rotary positions) or ``bert`` (absolute ones) at the sizes given here, or a hub
-    name whose configuration is loaded and freshly initialised. ``initial_std`` is the std of the weights'
-    normal distribution; ``None`` keeps the architecture's own (0.02), which at small width stays on the
-    unigram plateau for long. ``dataset`` is ``rotten-tomatoes`` or a hub data set; ``tokens`` is
-    ``characters``, ``wordpiece`` or a hub tokeniser's name.
+    name whose configuration, sizes included, is loaded and freshly initialised. ``initial_std`` is the std of the
+    weights' normal distribution; ``None``, the default of hub names, keeps the architecture's own (0.02), which at
+    small width stays on the unigram plateau for long. ``dataset`` is ``rotten-tomatoes`` or a hub data set;
+    ``tokens`` is ``characters``, ``wordpiece`` or a hub tokeniser's name.
     """
 
     model: str = "roformer"
-    hidden_size: int = Field(default=64, gt=0)
-    layers: int = Field(default=2, gt=0)
-    heads: int = Field(default=2, gt=0)
-    initial_std: float | None = Field(default=0.125, gt=0)
+    hidden_size: int | None = Field(default=None, gt=0)
+    layers: int | None = Field(default=None, gt=0)
+    heads: int | None = Field(default=None, gt=0)
+    initial_std: float | None = Field(default=None, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     attention: Literal["eager", "sdpa"] = "eager"
     dataset: str = "rotten-tomatoes"
@@ -45,6 +50,31 @@ class BertMlmSettings(Settings):
     mask_fraction: float = Field(default=0.15, gt=0, lt=1)
     validation_examples: int = Field(default=512, gt=0)
     target_loss: float = Field(default=2.3, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_our_sizes(cls, values: Any) -> Any:
+        ours = isinstance(values, dict) and values.get("model", "roformer") in _OUR_MODELS
+        return {**_OUR_DEFAULTS, **values} if ours else values
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> BertMlmSettings:
+        sizes = {"hidden_size": self.hidden_size, "layers": self.layers, "heads": self.heads}
+        if self.model not in _OUR_MODELS:
+            given = ", ".join(name for name, size in sizes.items() if size is not None)
+            if given:
+                raise ValueError(f"{given} must be left out where the model {self.model} brings its own sizes")
+            return self
+        if self.hidden_size is None or self.layers is None or self.heads is None:
+            raise ValueError(f"the model {self.model} needs hidden_size, layers and heads; leave out what is null")
+        unit = self.heads * (2 if self.model == "roformer" else 1)  # rotary positions turn pairs
+        if self.hidden_size % unit:
+            below = self.hidden_size // unit * unit
+            raise ValueError(
+                f"hidden_size must be a multiple of {unit} with {self.heads} heads of the model {self.model}, but is "
+                f"{self.hidden_size}; nearest: {f'{below} or ' if below else ''}{below + unit}"
+            )
+        return self
 
 
 class BertMaskedLM(Workload):
@@ -78,23 +108,36 @@ class BertMaskedLM(Workload):
         return token_windows(dataset=s.dataset, text_field=s.text_field, tokens=s.tokens, length=s.sequence_length)
 
     def prepare(self) -> None:
-        """Read the texts."""
+        """Read the texts and, of a hub model, the configuration."""
         _ = self.windows
+        if self.settings.model not in _OUR_MODELS:
+            self._configuration()
 
     def build_model(self, *, seed: int) -> nn.Module:
-        """Return a freshly initialised transformers model with a masked-LM head."""
+        """Return a freshly initialised transformers model with a masked-LM head.
+
+        Raises:
+            SettingsError: the hub has no masked language model of the name, or it takes shorter windows only.
+        """
         from transformers import AutoModelForMaskedLM
 
         with seeded(seed, 3):
             return AutoModelForMaskedLM.from_config(self._configuration(), attn_implementation=self.settings.attention)
 
     def _configuration(self) -> object:
-        from transformers import AutoConfig, BertConfig, RoFormerConfig
+        from transformers import BertConfig, RoFormerConfig
 
         s = self.settings
         std = {} if s.initial_std is None else {"initializer_range": s.initial_std}
-        if s.model not in ("roformer", "bert"):
-            return AutoConfig.from_pretrained(s.model, vocab_size=self.windows.vocabulary_size, **std)
+        if s.model not in _OUR_MODELS:
+            return hub_configuration(
+                s.model,
+                vocabulary_size=self.windows.vocabulary_size,
+                sequence_length=s.sequence_length,
+                dropout=s.dropout,
+                **std,
+            )
+        assert s.hidden_size is not None  # as the settings have checked
         sizes = {
             "vocab_size": self.windows.vocabulary_size,
             "hidden_size": s.hidden_size,
@@ -138,10 +181,16 @@ class BertMaskedLM(Workload):
         return functional.cross_entropy(logits.flatten(0, 1).float(), batch["answers"].flatten())
 
     def _logits(self, model: Any, batch: Any) -> torch.Tensor:
-        # The head runs on the hidden places alone: the others carry no loss, and it is the widest product.
-        states = model.base_model(input_ids=batch["tokens"]).last_hidden_state
-        places = batch["places"].unsqueeze(-1).expand(-1, -1, states.shape[-1])
-        return model.cls(states.gather(1, places))
+        tokens, places = batch["tokens"], batch["places"].unsqueeze(-1)
+        if self.settings.model in _OUR_MODELS:
+            # The head runs on the hidden places alone: the others carry no loss, and it is the widest product.
+            states = model.base_model(input_ids=tokens).last_hidden_state
+            return model.cls(states.gather(1, places.expand(-1, -1, states.shape[-1])))
+        # Other architectures have other heads. Places are said, because some count them from the padding, of which
+        # there is none here.
+        positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        logits = model(input_ids=tokens, position_ids=positions).logits
+        return logits.gather(1, places.expand(-1, -1, logits.shape[-1]))
 
     @cached_property
     def _validation(self) -> dict[str, torch.Tensor]:

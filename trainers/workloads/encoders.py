@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..errors import SettingsError
+from ..data.hub import quiet_hub
+from ..errors import SettingsError, first_line
 
 
 def build_encoder(name: str, *, channels: int, width: int) -> nn.Module:
@@ -70,12 +71,12 @@ class _ResNet(nn.Module):
                 layer_type="basic",
             )
         else:
+            quiet_hub()
             try:
                 configuration = ResNetConfig.from_pretrained(name, num_channels=channels)
             except (OSError, ValueError) as error:
-                reason = str(error).splitlines()[0]
                 raise SettingsError(
-                    f"encoder must be conv, resnet or a ResNet on the hub, but got {name!r} ({reason})"
+                    f"encoder must be conv, resnet or a ResNet on the hub, but got {name!r} ({first_line(error)})"
                 ) from error
         self.model = ResNetModel(configuration)
         self.output_size = list(configuration.hidden_sizes or [])[-1]

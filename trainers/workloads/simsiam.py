@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional
 
 from ..batching import chunks, example_order, rebatch
-from ..data.pictures import Pictures, load_pictures
+from ..data.pictures import PACKAGED, Pictures, load_pictures
+from ..errors import SettingsError
 from ..reading import Settings
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
@@ -22,6 +23,9 @@ from .encoders import build_encoder
 _AUGMENTATION_BLOCK = 512
 _EVALUATION_BLOCK = 1024
 _LABEL_DRAWS = 50
+_UNTRAINED_ENCODERS = 5
+_CALIBRATION_BLOCK = 2048
+_PACKAGED_CLASSES = 10
 
 
 class SimSiamSettings(Settings):
@@ -46,6 +50,16 @@ class SimSiamSettings(Settings):
     labels_per_class: int = Field(default=10, gt=0)
     neighbours: int = Field(default=1, gt=0)
     target_accuracy: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _enough_labels(self) -> SimSiamSettings:
+        labelled = self.labels_per_class * _PACKAGED_CLASSES
+        if self.dataset in PACKAGED and self.neighbours > labelled:
+            raise ValueError(
+                f"neighbours must be at most the {labelled} labelled images (labels_per_class x {_PACKAGED_CLASSES} "
+                f"classes), but is {self.neighbours}"
+            )
+        return self
 
 
 class SimSiam(Workload):
@@ -75,8 +89,19 @@ class SimSiam(Workload):
         return load_pictures(s.dataset, image_field=s.image_field, label_field=s.label_field)
 
     def prepare(self) -> None:
-        """Read the images."""
-        _ = self.pictures
+        """Read the images.
+
+        Raises:
+            SettingsError: the vote asks for more neighbours than there are labelled images.
+        """
+        self._check_neighbours(len(self._labelled[0]))
+
+    def _check_neighbours(self, labelled: int) -> None:
+        if self.settings.neighbours > labelled:
+            raise SettingsError(
+                f"workload_settings.neighbours must be at most the {labelled} labelled images "
+                f"(labels_per_class x classes), but got {self.settings.neighbours}"
+            )
 
     def build_model(self, *, seed: int) -> nn.Module:
         """Return encoder, projector and predictor, freshly initialised."""
@@ -166,16 +191,37 @@ class SimSiam(Workload):
         return draws
 
     def baselines(self) -> dict[str, float]:
-        """Return the k-NN accuracy on raw pixels and on the untrained encoder's output."""
-        model: Any = self.build_model(seed=0)
-        with torch.no_grad():
-            model(self.pictures.train[:_EVALUATION_BLOCK])  # sets the BatchNorm statistics
-            model.eval()
-            untrained = self._knn_accuracy(
-                self._embed(model.encoder, self.pictures.train), self._embed(model.encoder, self.pictures.test)
-            )
+        """Return the k-NN accuracy on raw pixels and on untrained encoders' output, a mean over five of them."""
         pixels = self._knn_accuracy(self.pictures.train.flatten(1), self.pictures.test.flatten(1))
-        return {"raw pixels": pixels, "untrained encoder": untrained}
+        untrained = [self._untrained_accuracy(seed) for seed in range(_UNTRAINED_ENCODERS)]
+        return {"raw pixels": pixels, "untrained encoder": sum(untrained) / len(untrained)}
+
+    @torch.no_grad()
+    def _untrained_accuracy(self, seed: int) -> float:
+        model: Any = self.build_model(seed=seed)
+        images = self.pictures.train
+        calibrate(model.encoder, images.tensor_split(-(-len(images) // _CALIBRATION_BLOCK)))
+        model.eval()
+        train, test = (self._embed(model.encoder, images) for images in (self.pictures.train, self.pictures.test))
+        return self._knn_accuracy(train, test)
+
+
+def calibrate(module: nn.Module, blocks: Iterable[torch.Tensor]) -> None:
+    """Set the running statistics of BatchNorm layers to the mean over ``blocks``, with the weights as they are.
+
+    One block gives exactly its own statistics in every layer. ``module`` is left in training mode.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a mean over all that is seen, not one that forgets
+    module.train()
+    parameter = next(module.parameters())
+    for block in blocks:
+        module(block.to(parameter))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
 
 
 class _Siamese(nn.Module):

@@ -64,6 +64,7 @@
 
   const specs = new Map();
   const drawnWidth = new Map();
+  const drawnDark = new Map();
   const config = {
     displaylogo: false,
     showTips: false,
@@ -77,12 +78,14 @@
     const style = getComputedStyle(root);
     const width = plot.clientWidth;
     drawnWidth.set(plot, width);
+    drawnDark.set(plot, isDark());
     const data = resolved(spec.data, style);
     plot.style.minHeight = "0";
     Plotly.react(plot, data, fitted(resolved(spec.layout, style), data, width), config);
   }
   const plots = [...document.querySelectorAll(".plot")];
-  const redraw = () => plots.filter((plot) => specs.has(plot)).forEach(draw);
+  // A plot in a folded section has no width; it is drawn when the section is opened and the plot gets one.
+  const redraw = () => plots.filter((plot) => specs.has(plot) && plot.clientWidth > 0).forEach(draw);
   const onSight = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
@@ -92,7 +95,9 @@
   }, { rootMargin: "800px" });
   let waiting = 0;
   const onWidth = new ResizeObserver((entries) => {
-    const changed = entries.some(({ target }) => specs.has(target) && drawnWidth.get(target) !== target.clientWidth);
+    const changed = entries.some(({ target }) =>
+      specs.has(target) && target.clientWidth > 0
+      && (drawnWidth.get(target) !== target.clientWidth || drawnDark.get(target) !== isDark()));
     if (!changed) return;
     clearTimeout(waiting);
     waiting = setTimeout(redraw, 120);
@@ -103,13 +108,27 @@
   addEventListener("beforeprint", () => {
     themeBeforePrint = root.dataset.theme;
     root.dataset.theme = "light";
-    plots.forEach(draw);
+    plots.filter((plot) => plot.clientWidth > 0).forEach(draw);
   });
   addEventListener("afterprint", () => {
     if (themeBeforePrint) root.dataset.theme = themeBeforePrint;
     else delete root.dataset.theme;
     redraw();
   });
+
+  // A link to a folded section opens it.
+  function unfold() {
+    const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!place || place.tagName !== "DETAILS" || place.open) return;
+    place.open = true;
+    place.scrollIntoView();
+  }
+  addEventListener("hashchange", unfold);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest && event.target.closest("a[href^='#']");
+    if (link && link.hash === location.hash) unfold(); // the same link again changes no hash
+  });
+  unfold();
 
   themeButton.hidden = false;
   themeButton.addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));

@@ -1,0 +1,91 @@
+"""``batchlaw run``: what is missing of a study is run, and the study answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from .arguments import OutOption, StudyArgument
+
+if TYPE_CHECKING:
+    from results import ResultStore
+
+    from .design import Design, Rows
+
+INTERRUPTED = 130
+
+
+def run(
+    study: StudyArgument,
+    out: OutOption = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster to join, or 'auto' [default: this machine].")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; the answer only.")] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Analyse at the end.")] = True,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+) -> None:
+    """Run what is missing of a study, then answer it. The same command goes on after a crash."""
+    from results import ResultStore
+
+    from .baselines import keep_baselines, measure_baselines
+    from .design import Design
+    from .display import duration, show_answer, show_progress
+    from .folder import default_folder, is_stored_study, write_answer, write_study
+    from .launch import run_missing
+    from .loading import find_study, load_study
+    from .lock import locked
+    from .progress import Progress
+    from .resolve import resolve
+    from .retrying import rows_that_count
+
+    source = find_study(study)
+    resolved = resolve(load_study(source))
+    design = Design(resolved.config)
+    folder = out or default_folder(resolved.config)
+    stored = is_stored_study(source, folder, resolved.config)
+    store = ResultStore(folder)
+    for skipped in store.skipped():
+        typer.echo(f"batchlaw: {skipped.path}: not read: {skipped.reason}", err=True)
+    # Before anything is written: data that can't be had end the command here, not each trial on its own.
+    unfinished = bool(design.missing(rows_that_count(store, retry_failed=retry_failed)))
+    baselines = measure_baselines(resolved) if unfinished else {}
+    with locked(folder):
+        if not stored:
+            write_study(store, resolved.config)
+        if unfinished:
+            keep_baselines(folder, store, baselines)
+        rows = rows_that_count(store, retry_failed=retry_failed)
+        missing, total = design.missing(rows), len(design.trials(rows))
+        if not missing:
+            typer.echo(f"nothing to run: all {total} trials are stored in {folder}")
+        else:
+            typer.echo(f"{len(missing)} of {total} trials to run, into {folder}")
+            with show_progress(Progress(design, rows), Console(), quiet=quiet) as display:
+                summary = run_missing(resolved, design, store, observer=display, rows=dict(rows), address=address)
+            typer.echo(
+                f"{summary.trials} trials stored in {duration(summary.seconds)} on {summary.concurrency} workers, "
+                f"{summary.train_share:.0%} of their time inside training steps"
+            )
+            if summary.interrupted:
+                typer.echo(f"batchlaw: stopped; the same command goes on with what is missing of {folder}", err=True)
+                raise typer.Exit(INTERRUPTED)
+        _say_failed(design, store)
+        if report:
+            show_answer(*write_answer(folder, resolved.config, store))
+
+
+def _say_failed(design: Design, store: ResultStore) -> None:
+    from results import Status
+
+    from .folder import stored_rows, study_rows
+
+    rows: Rows = stored_rows(store)
+    failed = [row for row in study_rows(design, rows) if row["status"] == Status.FAILED]
+    if failed:
+        typer.echo(
+            f"failed, and fitted nowhere: {len(failed)} of {len(design.trials(rows))} trials; "
+            f"the first: {failed[0]['message']}; --retry-failed runs them again"
+        )
