@@ -116,7 +116,7 @@ def analyse(
             )
             steps = steps_table(step_cells, fastest)
             step_parts.append(steps)
-            tradeoff_parts.append(tradeoff_table(steps, fastest, seed=seed))
+            tradeoff_parts.append(tradeoff_table(steps, fastest))
     optima_table = _stack(optimum_parts, OPTIMUM_COLUMNS)
     fits = fit_laws(Optima(table=optima_table, draws=draws), laws=laws, seed=seed)
     cells_table = _stack(cell_parts, CELL_COLUMNS)

@@ -163,6 +163,8 @@ def _fitted(data: SurfaceData, insides: Insides, starts: Array, *, quartic: bool
         found = solve_surfaces(grid, point[None], score=grid.score[None], precision=own[None], quartic=quartic)
         variance, of_variance = data.noise(float(square[i, lowest]), float(degrees[kept[i]]))
         variance = max(variance, (LEAST_NOISE * data.depth) ** 2)
+        if variance == 0.0:  # equal scores everywhere: no valley
+            continue
         gain = (_flat_square(grid, own) - float(square[i, lowest])) / (n + 3.0 + quartic) / variance
         if found.curvature[0] <= 0 or f_distribution.sf(gain, n + 3.0 + quartic, of_variance) > FLAT:
             continue

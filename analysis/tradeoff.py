@@ -120,15 +120,13 @@ def fit_steps(steps: pd.DataFrame) -> Hyperbola:
     )
 
 
-def tradeoff_table(steps: pd.DataFrame, optima: Optima | None = None, *, seed: int | None = None) -> pd.DataFrame:
+def tradeoff_table(steps: pd.DataFrame, optima: Optima | None = None) -> pd.DataFrame:
     """Fit the hyperbola to every sweep and return ``TRADEOFF_COLUMNS``; NaN where a number is not known.
 
     Args:
         steps: with ``STEP_COLUMNS``.
         optima: sweeps of it without steps get a row too; the sweeps of ``steps`` if left out.
-        seed: decides nothing, as nothing is drawn here.
     """
-    del seed
     sweeps = (steps if optima is None else optima.table)["sweep"].unique()
     return pd.DataFrame(
         [tradeoff_row(str(sweep), fit_steps(steps[steps["sweep"] == sweep])) for sweep in sweeps],

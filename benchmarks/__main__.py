@@ -1,7 +1,7 @@
 """All measurements, one after the other: ``make bench``."""
 
-from . import engine, overhead
+from . import analysis, engine, overhead
 
-for measurement in (engine, overhead):
+for measurement in (analysis, engine, overhead):
     measurement.main()
     print()

@@ -32,6 +32,9 @@ def test_the_readme_quotes_the_stored_fits():
     assert len(exponents) == 2
     for row in exponents.itertuples():
         assert f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" in README
+    surface = table("surface")
+    for row in surface[(surface["law"] == "power") & (surface["parameter"] == "p")].itertuples():
+        assert f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" in README
     row = table("tradeoff").set_index("sweep").loc["bert-mlm-adamw"]
     assert f"{row['b_crit']:.3g} [{row['b_crit_low']:.3g}, {row['b_crit_high']:.3g}] sequences" in README
 
