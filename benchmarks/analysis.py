@@ -20,20 +20,20 @@ import pandas as pd
 
 from analysis.cells import tabulate_cells
 from analysis.columns import choose_columns
-from analysis.law import Array
+from analysis.law import Array, Law
 from analysis.laws import LAWS
 from analysis.least_squares import bounded_residual
-from analysis.likelihood import fit_draws, fit_fixed, search_box
-from analysis.observations import observe
+from analysis.likelihood import Box, fit_draws, fit_fixed, search_box
+from analysis.observations import Observations, observe
 from analysis.optimum import locate_optima
 from analysis.sources import read_source
 from analysis.study_analysis import analyse
 from analysis.sweeps import loss_sweeps
 
 SWEEPS = (1, 10, 100)
+ROLES = ("batch_size", "learning_rate", "loss", "seed")
 RESAMPLES = 1000
-LMFIT_DRAWS = 10
-"""Draws of each law that lmfit fits: its time per fit does not depend on how many there are."""
+LMFIT_DRAWS = 10  # of each law: its time per fit does not depend on how many there are
 
 
 def main(sweeps: Sequence[int] = SWEEPS) -> None:
@@ -60,21 +60,17 @@ def make_table(sweeps: int, *, seed: int = 0) -> pd.DataFrame:
     distance = np.log(rate * (1 + 64 * (1 + model % 7) / batch_size) / 0.02)
     loss = 2.0 + 0.05 * distance**2 + 0.01 * np.random.default_rng(seed).standard_normal(len(rate))
     loss[distance > np.log(8)] = np.nan
-    names = [f"model {i}" for i in model]
-    return pd.DataFrame(
-        {"model": names, "batch_size": batch_size, "learning_rate": rate, "seed": replicate, "loss": loss}
-    )
+    columns = {"batch_size": batch_size, "learning_rate": rate, "seed": replicate, "loss": loss}
+    return pd.DataFrame({"model": [f"model {i}" for i in model], **columns})
 
 
 def _measure(sweeps: int) -> tuple[int, float, float, float]:
     """Return trials, seconds to load, seconds to analyse, and the process's highest memory in MiB."""
-    roles = ("batch_size", "learning_rate", "loss")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "runs.csv"
-        make_table(sweeps).to_csv(path, index=False)
+        make_table(sweeps).to_csv(path := Path(folder) / "runs.csv", index=False)
         start = time.perf_counter()
         runs = read_source(path)
-        columns = choose_columns(runs, given={}, roles=roles, optional=("seed",), groups=["model"])
+        columns = choose_columns(runs, given={}, roles=ROLES, groups=["model"])
         table = loss_sweeps(runs, columns, mode="min")
         loaded = time.perf_counter()
     for sweep, rows in table.trials.groupby("sweep", sort=False):
@@ -101,20 +97,22 @@ def _compare_with_lmfit() -> tuple[float, float, float]:
         found = fit_draws(law, seen, ln_rate, side, start=point, scatter=0.0, box=box)
         here.append((time.perf_counter() - start) / len(ln_rate))
         for i in range(LMFIT_DRAWS):
-
-            def residual(given: lmfit.Parameters | Array, law=law, i=i) -> Array:  # type: ignore[no-untyped-def]
-                coordinates = np.array(list(given.valuesdict().values()) if isinstance(given, dict) else given)
-                difference = (law.ln_rate(seen.ln_batch, law.from_coordinates(coordinates)) - ln_rate[i]) / seen.sd
-                return np.nan_to_num(bounded_residual(difference, side[i]))
-
+            data = (law, seen, ln_rate[i], side[i])
             start = time.perf_counter()
-            parameters = lmfit.create_params(
-                **{f"c{k}": {"value": c, "min": box[0][k], "max": box[1][k]} for k, c in enumerate(point)}
-            )
-            fit = lmfit.minimize(residual, parameters)
+            fit = lmfit.minimize(_residual, _parameters(point, box), args=data)
             there.append(time.perf_counter() - start)
-            better.append(0.5 * np.sum(residual(found[i]) ** 2) > 0.5 * fit.chisqr + 0.01)
+            better.append(np.sum(_residual(_parameters(found[i], box), *data) ** 2) > fit.chisqr + 0.02)
     return float(np.mean(here)), float(np.mean(there)), float(np.mean(better))
+
+
+def _parameters(point: Array, box: Box) -> lmfit.Parameters:
+    walls = zip(point, *box, strict=True)
+    return lmfit.create_params(**{f"c{k}": {"value": c, "min": a, "max": b} for k, (c, a, b) in enumerate(walls)})
+
+
+def _residual(given: lmfit.Parameters, law: Law, seen: Observations, ln_rate: Array, side: Array) -> Array:
+    values = law.from_coordinates(np.array(list(given.valuesdict().values())))
+    return bounded_residual((law.ln_rate(seen.ln_batch, values) - ln_rate) / seen.sd, side)
 
 
 if __name__ == "__main__":
