@@ -115,7 +115,7 @@ def fit_law(
     batches = np.atleast_1d(np.asarray(batch_size, dtype=float))
     ln_rate, side = _resample(seen, scatter, degrees, draws, batches, rng, resamples)
     drawn = fit_draws(law, seen, ln_rate, side, start=point, scatter=scatter, box=box)
-    estimates = _estimates(law, point, drawn, seen, box)
+    estimates = estimate_parameters(law, point, drawn, seen, box)
     count = k + 1
     return FitResult(
         law=law,
@@ -137,9 +137,7 @@ def _failed(law: Law, count: int) -> FitResult:
         status="failed",
         values=np.full(len(law.parameters), np.nan),
         draws=np.empty((0, len(law.parameters))),
-        estimates=tuple(
-            Estimate(parameter=p, value=None, low=None, high=None, status="failed") for p in law.parameters
-        ),
+        estimates=unknown_parameters(law),
         ln_likelihood=None,
         aicc=None,
         extra_scatter=None,
@@ -191,7 +189,21 @@ def _holdout(law: Law, seen: Observations, scatter: float) -> float | None:
     return float(np.sqrt(np.mean(error[rest.measured] ** 2)) / np.log(2.0))
 
 
-def _estimates(law: Law, point: Array, drawn: Array, seen: Observations, box: Box) -> tuple[Estimate, ...]:
+def unknown_parameters(law: Law) -> tuple[Estimate, ...]:
+    """Return estimates without numbers, of a fit that failed."""
+    return tuple(Estimate(parameter=p, value=None, low=None, high=None, status="failed") for p in law.parameters)
+
+
+def estimate_parameters(law: Law, point: Array, drawn: Array, seen: Observations, box: Box) -> tuple[Estimate, ...]:
+    """Return every parameter's value, interval and status; what leaves the reach of the data has no number.
+
+    Args:
+        law: what was fitted.
+        point: its coordinates, shape (k,).
+        drawn: those of the resamples, shape (draws, k).
+        seen: says how far the data reach.
+        box: from ``search_box``.
+    """
     lower, upper = box
     result = []
     for i, parameter in enumerate(law.parameters):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .batches import Batch, batches_of
 from .cells import Outcome, from_score, tabulate_cells
 from .law import Array
 from .local_quadratic import Vertices
-from .noise import CellNoise, cell_noise
-from .windows import Curve, LocalMinimum, find_minima
+from .windows import LocalMinimum, find_minima
 
 OPTIMUM_COLUMNS = (
     "sweep",
@@ -81,7 +81,7 @@ def locate_optima(cells: pd.DataFrame, *, seed: int = 0, resamples: int = 200) -
     rows: list[dict[str, object]] = []
     draws = {}
     for sweep, part in cells.groupby("sweep", sort=True):
-        batches = _batches(part, seed, zlib.crc32(str(sweep).encode()), resamples)
+        batches = batches_of(part, seed=[seed, zlib.crc32(str(sweep).encode())], resamples=resamples)
         minima = iter(
             find_minima(
                 [batch.curve for batch in batches if batch.curve is not None],
@@ -103,81 +103,7 @@ def locate_optima(cells: pd.DataFrame, *, seed: int = 0, resamples: int = 200) -
     return Optima(table=pd.DataFrame(rows, columns=list(OPTIMUM_COLUMNS)), draws=draws)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """One batch size's cells.
-
-    ``curve`` is None where none is measured; ``lowest_diverged`` is log2 of the lowest rate if all diverged.
-    """
-
-    batch_size: int | float
-    cells: int
-    seeds: int
-    scale: str
-    curve: Curve | None
-    lowest_diverged: float | None
-
-
-def _batches(part: pd.DataFrame, seed: int, key: int, resamples: int) -> list[_Batch]:
-    noise = cell_noise(part)
-    batches: list[_Batch] = []
-    keys: set[int] = set()
-    for batch_size, cells in part.sort_values("learning_rate").groupby("batch_size", sort=True):
-        # A stream of its own by content: other rows do not move it, nor does the unit of the batch size.
-        own = zlib.crc32(np.ascontiguousarray(cells["score"].to_numpy(dtype=float)).tobytes())
-        while own in keys:
-            own += 1
-        keys.add(own)
-        rng = np.random.default_rng([seed, key, own])
-        batches.append(_batch(cells, batch_size, noise.get(float(str(batch_size))), rng, resamples))
-    return batches
-
-
-def _batch(
-    cells: pd.DataFrame, batch_size: Any, noise: CellNoise | None, rng: np.random.Generator, resamples: int
-) -> _Batch:
-    x = np.log2(cells["learning_rate"].to_numpy(dtype=float))
-    status = cells["status"].to_numpy()
-    score = cells["score"].to_numpy(dtype=float)
-    seeds = cells["seeds"].to_numpy()
-    measured = np.flatnonzero(status == "measured")
-    keep, below, above, curve = measured, None, None, None
-    if noise is not None:
-        best = measured[np.argmin(score[measured])]
-        worse = (status == "diverged") | ((status == "right_censored") & (score >= score[best]))
-        index = np.arange(len(x))
-        over = np.flatnonzero(worse & (index > best))
-        under = np.flatnonzero(worse & (status == "right_censored") & (index < best))
-        if len(over):
-            keep, above = keep[keep < over[0]], float(x[over[0]])
-        if len(under):
-            keep, below = keep[keep > under[-1]], float(x[under[-1]])
-        sd = noise.sd[np.isin(measured, keep)]
-        # Normal noise of an estimated size: its spread is that of Student's t.
-        size = (
-            np.sqrt(noise.degrees / rng.chisquare(noise.degrees, resamples)) if noise.degrees else np.zeros(resamples)
-        )
-        curve = Curve(
-            x=x[keep],
-            scores=score[keep][None, :],
-            sd=sd,
-            degrees=noise.own,
-            noise=size[:, None] * rng.standard_normal((resamples, len(keep))),
-            below=below,
-            above=above,
-            rng=rng,
-        )
-    return _Batch(
-        batch_size=batch_size,
-        cells=len(x),
-        seeds=int(seeds[keep].min() if len(keep) else seeds.min()),
-        scale=str(cells["scale"].iloc[0]),
-        curve=curve,
-        lowest_diverged=float(x[0]) if np.all(status == "diverged") else None,
-    )
-
-
-def _optimum(batch: _Batch, found: LocalMinimum | None, resamples: int) -> tuple[dict[str, Any], Vertices]:
+def _optimum(batch: Batch, found: LocalMinimum | None, resamples: int) -> tuple[dict[str, Any], Vertices]:
     curve = batch.curve
     if curve is None or found is None:
         return _nothing_measured(batch.lowest_diverged, resamples)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from .fit_tables import bands_table, fit_laws, fits_table
 from .law import Law
 from .laws import LAWS
 from .optimum import OPTIMUM_COLUMNS, Optima, OptimumDraws, locate_optima
+from .output import write_csv
 from .sentences import sweep_sentences
 from .surface import SURFACE_COLUMNS, fit_surface
 from .tradeoff import STEP_COLUMNS, TRADEOFF_COLUMNS, steps_table, tradeoff_table
@@ -70,7 +70,7 @@ class Analysis:
         """Write each table as CSV into ``folder``, made if needed; a file is complete or not there at all."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        return [_write_csv(getattr(self, name), target / f"{name}.csv") for name in TABLES]
+        return [write_csv(getattr(self, name), target / f"{name}.csv") for name in TABLES]
 
 
 def analyse(
@@ -137,17 +137,3 @@ def analyse(
 def _stack(frames: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> Path:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            table.to_csv(file, index=False)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-    Path(file.name).chmod(0o644)
-    os.replace(file.name, path)
-    return path

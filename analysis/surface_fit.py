@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from .fit import Estimate, FitStatus, _estimates
+from .fit import Estimate, FitStatus, estimate_parameters, unknown_parameters
 from .law import Array, Law
 from .least_squares import minimise
 from .likelihood import EXTRA_SCATTER, QUICK, Box, search_box
@@ -91,7 +91,7 @@ def fit_surface_law(law: Law, ridges: Ridges, *, rng: np.random.Generator) -> Su
             for one, draws in zip(ridges.windows, ridges.draws, strict=True)
         ]
     )
-    estimates = _estimates(law, at, drawn, seen, box)
+    estimates = estimate_parameters(law, at, drawn, seen, box)
     ln_likelihood = -0.5 * float(np.min(square + _ln_determinants(window, EXTRA_SCATTER) + n * np.log(2 * np.pi)))
     count = k + 1
     return SurfaceFit(
@@ -196,9 +196,7 @@ def _failed(law: Law, batch_sizes: int, cells: int) -> SurfaceFit:
         status="failed",
         values=np.full(len(law.parameters), np.nan),
         draws=np.empty((0, len(law.parameters))),
-        estimates=tuple(
-            Estimate(parameter=p, value=None, low=None, high=None, status="failed") for p in law.parameters
-        ),
+        estimates=unknown_parameters(law),
         aicc=None,
         lack_of_fit=None,
         batch_sizes=batch_sizes,

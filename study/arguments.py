@@ -31,3 +31,24 @@ OutOption = Annotated[
 FolderArgument = Annotated[
     Path, typer.Argument(metavar="DIR", parser=local_folder, help="Folder of a study's results.")
 ]
+
+# Columns of a table that was made elsewhere
+BatchSizeOption = Annotated[
+    str | None, typer.Option("--batch-size", metavar="COLUMN", help="Global batch size [default: by usual names].")
+]
+SeedOption = Annotated[str | None, typer.Option("--seed", metavar="COLUMN", help="Tells repeated runs apart.")]
+StatusOption = Annotated[str | None, typer.Option("--status", metavar="COLUMN", help="How a run ended.")]
+RunOption = Annotated[str | None, typer.Option("--run", metavar="COLUMN", help="Name of a run.")]
+DivergedAboveOption = Annotated[
+    float | None, typer.Option("--diverged-above", metavar="X", help="A loss above X is a diverged run.")
+]
+StudyOption = Annotated[str | None, typer.Option("--study", metavar="NAME", help="Optuna study or MLflow experiment.")]
+
+TableArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="A folder of results, a .csv, .tsv or .parquet file, an Optuna storage URL, a Ray Tune experiment folder, "
+        "an MLflow folder or URL, a W&B export.",
+    ),
+]

@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import typer
 
+from .arguments import (
+    BatchSizeOption,
+    DivergedAboveOption,
+    RunOption,
+    SeedOption,
+    StatusOption,
+    StudyOption,
+    TableArgument,
+    local_folder,
+)
 from .fit_display import count_sweeps, say, show_answer
 
 if TYPE_CHECKING:
@@ -23,21 +33,10 @@ RESULT_TABLES = ("optima", "fits", "verdicts", "cells")
 STEP_TABLES = ("steps", "tradeoff")
 """Written where runs were made to a target."""
 
-TableArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="TABLE",
-        help="A folder of results, a .csv, .tsv or .parquet file, an Optuna storage URL, a Ray Tune experiment folder, "
-        "an MLflow folder or URL, a W&B export.",
-    ),
-]
-
 
 def fit(
     table: TableArgument,
-    batch_size: Annotated[
-        str | None, typer.Option("--batch-size", metavar="COLUMN", help="Global batch size [default: by usual names].")
-    ] = None,
+    batch_size: BatchSizeOption = None,
     learning_rate: Annotated[
         str | None, typer.Option("--learning-rate", metavar="COLUMN", help="Peak learning rate.")
     ] = None,
@@ -48,7 +47,7 @@ def fit(
         str | None,
         typer.Option("--mode", metavar="min|max", help="Which direction of it is better [default: by name]."),
     ] = None,
-    seed: Annotated[str | None, typer.Option("--seed", metavar="COLUMN", help="Tells repeated runs apart.")] = None,
+    seed: SeedOption = None,
     group: Annotated[
         list[str] | None,
         typer.Option("--group", metavar="COLUMN", help="One law for each value of it; may be given again."),
@@ -56,16 +55,15 @@ def fit(
     steps: Annotated[
         str | None, typer.Option("--steps", metavar="COLUMN", help="Step of a row, where rows follow a run.")
     ] = None,
-    status: Annotated[str | None, typer.Option("--status", metavar="COLUMN", help="How a run ended.")] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="COLUMN", help="Name of a run.")] = None,
-    diverged_above: Annotated[
-        float | None, typer.Option("--diverged-above", metavar="X", help="A loss above X is a diverged run.")
-    ] = None,
-    study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="Optuna study or MLflow experiment.")
-    ] = None,
+    status: StatusOption = None,
+    run: RunOption = None,
+    diverged_above: DivergedAboveOption = None,
+    study: StudyOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write [default: fit-<name of the table>].")
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", parser=local_folder, help="Where to write [default: fit-<name of the table>]."
+        ),
     ] = None,
 ) -> None:
     """Fit the laws to a sweep that was run elsewhere: best rates, laws, verdict, report."""

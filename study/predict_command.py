@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .arguments import local_folder
 from .errors import ConfigError
 from .predict_hardware import device_hardware
 from .predict_options import device_counts, named_values, number, refuse_plan_options, some
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 def predict(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="A study's folder, or one that 'batchlaw fit TABLE --out DIR' made."),
+        typer.Argument(
+            metavar="[DIR]",
+            parser=local_folder,
+            help="A study's folder, or one that 'batchlaw fit TABLE --out DIR' made.",
+        ),
     ] = None,
     batch_size: Annotated[
         list[float] | None,

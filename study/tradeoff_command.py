@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .fit_command import REPORT_FILE, TableArgument, check_folder, table_stem
+from .arguments import (
+    BatchSizeOption,
+    DivergedAboveOption,
+    RunOption,
+    SeedOption,
+    StatusOption,
+    StudyOption,
+    TableArgument,
+    local_folder,
+)
+from .fit_command import REPORT_FILE, check_folder, table_stem
 from .fit_display import count_sweeps, say
 from .tradeoff_display import show_tradeoff
 
@@ -22,9 +32,7 @@ if TYPE_CHECKING:
 
 def tradeoff(
     table: TableArgument,
-    batch_size: Annotated[
-        str | None, typer.Option("--batch-size", metavar="COLUMN", help="Global batch size [default: by usual names].")
-    ] = None,
+    batch_size: BatchSizeOption = None,
     steps: Annotated[
         str | None,
         typer.Option("--steps", metavar="COLUMN", help="Steps to the target; with --target, the step of a row."),
@@ -41,7 +49,7 @@ def tradeoff(
         str | None,
         typer.Option("--learning-rate", metavar="COLUMN", help="Peak learning rate: steps are those at the best."),
     ] = None,
-    seed: Annotated[str | None, typer.Option("--seed", metavar="COLUMN", help="Tells repeated runs apart.")] = None,
+    seed: SeedOption = None,
     group: Annotated[
         list[str] | None,
         typer.Option("--group", metavar="COLUMN", help="One trade-off for each value of it; may be given again."),
@@ -53,17 +61,15 @@ def tradeoff(
     reached: Annotated[
         str | None, typer.Option("--reached", metavar="COLUMN", help="Whether a run reached its target: yes or no.")
     ] = None,
-    status: Annotated[str | None, typer.Option("--status", metavar="COLUMN", help="How a run ended.")] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="COLUMN", help="Name of a run.")] = None,
-    diverged_above: Annotated[
-        float | None, typer.Option("--diverged-above", metavar="X", help="A loss above X is a diverged run.")
-    ] = None,
-    study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="Optuna study or MLflow experiment.")
-    ] = None,
+    status: StatusOption = None,
+    run: RunOption = None,
+    diverged_above: DivergedAboveOption = None,
+    study: StudyOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Where to write [default: tradeoff-<name of the table>]."),
+        typer.Option(
+            "--out", metavar="DIR", parser=local_folder, help="Where to write [default: tradeoff-<name of the table>]."
+        ),
     ] = None,
 ) -> None:
     """Fit the trade-off between steps and examples: S_min, E_min and the critical batch size, with intervals."""

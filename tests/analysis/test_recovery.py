@@ -39,12 +39,14 @@ def test_a_simulated_study_has_its_lowest_loss_next_to_the_law():
         assert abs(np.log2(best / (eta_max / (1 + b_noise / batch_size)))) <= 0.51
 
 
-@pytest.mark.parametrize("law", ["sqrt", "saturating"])
-def test_single_studies_name_their_law_or_none(law):
-    judged = [judge(Study(law=law, noise=0.02, grid="1024x", seed=seed), resamples=100) for seed in range(2)]
-    assert {row["verdict"] for row in judged} <= {law, UNDETERMINED}
-    # One miss in two studies of two parameters has a chance of 1 in 5, two misses one in 70, three one in 1,000.
-    assert sum(not hit for row in judged for hit in row["covered"].values()) <= 2
+def test_single_studies_name_their_law_or_none():
+    covered = []
+    for law in ("sqrt", "saturating"):
+        judged = [judge(Study(law=law, noise=0.02, grid="1024x", seed=seed), resamples=100) for seed in range(2)]
+        assert {row["verdict"] for row in judged} <= {law, UNDETERMINED}
+        covered += [hit for row in judged for hit in row["covered"].values()]
+    # Of six intervals at 95 %, three outside have a chance of 1 in 500.
+    assert sum(covered) >= 4
 
 
 @pytest.mark.slow

@@ -182,3 +182,20 @@ def test_data_that_cannot_be_had_end_the_run_before_anything_is_written(
     out = study.folder / "out"
     assert_one_line(batchlaw("run", path, "--out", out), "bert-vocab", "npm")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "runs.csv", "--out", "s3://bucket/results"),
+        ("tradeoff", "runs.csv", "--out", "s3://bucket/results"),
+        ("predict", "s3://bucket/results", "--batch-size", "8"),
+    ],
+)
+def test_a_url_is_refused_where_an_analysis_writes_or_reads_a_folder(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs.csv").write_text("batch_size,lr,loss,steps\n8,0.1,1.0,10\n", encoding="utf-8")
+    assert_one_line(batchlaw(*arguments), "folder of this machine", "s3://bucket/results")
+    assert [p.name for p in tmp_path.iterdir()] == ["runs.csv"]
