@@ -7,6 +7,7 @@ for all of them).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
@@ -91,12 +92,20 @@ class Law(ABC):
     def to_coordinates(self, values: ArrayLike) -> Array:
         """Return parameter values, shape (..., k), in the coordinates of the fit."""
         values = np.asarray(values, dtype=float)
-        return np.stack([p.to_coordinate(values[..., i]) for i, p in enumerate(self.parameters)], axis=-1)
+        is_log, lowest = self._scales
+        return np.where(is_log, np.log(np.where(is_log, values - lowest, 1.0)), values)
 
     def from_coordinates(self, coordinates: ArrayLike) -> Array:
         """Return parameter values from the coordinates of the fit, shape (..., k)."""
         coordinates = np.asarray(coordinates, dtype=float)
-        return np.stack([p.from_coordinate(coordinates[..., i]) for i, p in enumerate(self.parameters)], axis=-1)
+        is_log, lowest = self._scales
+        return np.where(is_log, np.exp(np.where(is_log, coordinates, 0.0)) + lowest, coordinates)
+
+    @functools.cached_property
+    def _scales(self) -> tuple[Array, Array]:
+        """Return which parameters are fitted in logarithms, and what is taken off before; shape (k,) each."""
+        is_log = np.array([parameter.scale == "log" for parameter in self.parameters])
+        return is_log, np.where(is_log, [parameter.bounds[0] for parameter in self.parameters], 0.0)
 
 
 def columns(values: ArrayLike, count: int) -> tuple[Array, ...]:

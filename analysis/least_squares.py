@@ -14,7 +14,7 @@ from scipy.special import log_ndtr
 from .law import Array
 
 Residuals = Callable[[Array, np.ndarray], Array]
-"""Coordinates, shape (m, k), of the problems with these indices, shape (m,) -> residuals, shape (m, n)."""
+"""Coordinates, shape (..., m, k), of the problems with these indices, shape (m,) -> residuals, shape (..., m, n)."""
 
 
 def minimise(
@@ -50,8 +50,8 @@ def minimise(
         if not len(open_):
             break
         here = point[open_]
-        jacobian = _jacobian(residuals, here, open_) if central else _one_sided(residuals, here, open_, current[open_])
-        step = _step(jacobian, current[open_], here, damping[open_], lower, upper)
+        slopes = _slopes(residuals, here, open_, None if central else current[open_])
+        step = _step(slopes, current[open_], here, damping[open_], lower, upper)
         proposal = np.clip(here + step, lower, upper)
         proposed = residuals(proposal, open_)
         proposed_cost = _half_square(proposed)
@@ -84,37 +84,30 @@ def _half_square(values: Array) -> Array:
     return 0.5 * np.sum(values * values, axis=-1)
 
 
-def _jacobian(residuals: Residuals, point: Array, problems: np.ndarray) -> Array:
-    """Central differences, shape (problems, n, k)."""
-    parts = []
-    for i in range(point.shape[1]):
-        width = 1e-5 * np.maximum(1.0, np.abs(point[:, i]))
-        ahead, behind = point.copy(), point.copy()
-        ahead[:, i] += width
-        behind[:, i] -= width
-        parts.append((residuals(ahead, problems) - residuals(behind, problems)) / (2.0 * width[:, None]))
-    return np.stack(parts, axis=-1)
+def _slopes(residuals: Residuals, point: Array, problems: np.ndarray, current: Array | None) -> Array:
+    """Return derivatives, shape (k, problems, n): forward differences from ``current``, or central ones without it.
+
+    All shifted points go into one call, as calls are what small problems cost.
+    """
+    k = point.shape[1]
+    width = (1e-5 if current is None else 1e-7) * np.maximum(1.0, np.abs(point))
+    shift = np.eye(k)[:, None, :] * width
+    per_width = 1.0 / width.T[..., None]
+    if current is not None:
+        return (residuals(point + shift, problems) - current) * per_width
+    both = residuals(np.concatenate([point + shift, point - shift]), problems)
+    return (both[:k] - both[k:]) * (0.5 * per_width)
 
 
-def _one_sided(residuals: Residuals, point: Array, problems: np.ndarray, current: Array) -> Array:
-    """Forward differences, shape (problems, n, k)."""
-    parts = []
-    for i in range(point.shape[1]):
-        width = 1e-7 * np.maximum(1.0, np.abs(point[:, i]))
-        ahead = point.copy()
-        ahead[:, i] += width
-        parts.append((residuals(ahead, problems) - current) / width[:, None])
-    return np.stack(parts, axis=-1)
-
-
-def _step(jacobian: Array, current: Array, point: Array, damping: Array, lower: Array, upper: Array) -> Array:
+def _step(slopes: Array, current: Array, point: Array, damping: Array, lower: Array, upper: Array) -> Array:
     """Damped Gauss-Newton step; a coordinate at a wall that it would cross is held there."""
-    jacobian = np.where(np.isfinite(jacobian), jacobian, 0.0)
-    gradient = np.einsum("pnk,pn->pk", jacobian, np.where(np.isfinite(current), current, 0.0))
+    slopes = np.where(np.isfinite(slopes), slopes, 0.0)
+    gradient = np.einsum("kpn,pn->pk", slopes, np.where(np.isfinite(current), current, 0.0))
     held = ((point <= lower) & (gradient > 0)) | ((point >= upper) & (gradient < 0))
     gradient = np.where(held, 0.0, gradient)
-    jacobian = np.where(held[:, None, :], 0.0, jacobian)
-    normal = np.einsum("pni,pnj->pij", jacobian, jacobian)
+    normal = np.einsum("ipn,jpn->pij", slopes, slopes)
+    if held.any():
+        normal = np.where(held[:, :, None] | held[:, None, :], 0.0, normal)
     diagonal = np.einsum("pii->pi", normal)
     # The floor keeps the matrix regular in double precision where the data leave a direction free.
     ridge = np.maximum(damping, 1e-10)[:, None] * np.maximum(diagonal, 1e-8) + held

@@ -17,11 +17,14 @@ RATE_REACH = 20.0
 EXTRA_SCATTER = np.concatenate([[0.0], np.geomspace(0.02, 2.0, 14)])
 """Scatter in ln rate beyond the intervals, tried in every fit."""
 
+FINER = np.geomspace(0.7, 1.4, 15)
+"""The ladder around the best of them."""
+
 FEW = 4
 """Starting points that are followed through every extra scatter."""
 
-QUICK: dict[str, Any] = {"iterations": 15, "tolerance": 1e-6, "central": False}
-"""How a draw's minimum is searched: it need not be known better than draws differ."""
+QUICK: dict[str, Any] = {"iterations": 15, "tolerance": 1e-5, "central": False}
+"""How a minimum is searched that need not be known well: a draw's, as draws differ by more, or a start's."""
 
 Box = tuple[Array, Array]
 
@@ -44,16 +47,14 @@ def search_box(law: Law, seen: Observations) -> Box:
 def fit_point(law: Law, seen: Observations, box: Box) -> tuple[Array, float, float]:
     """Return the best coordinates, shape (k,), the extra scatter and the ln likelihood.
 
-    Every starting point is fitted without extra scatter; the best few are then fitted with every scatter of a ladder,
-    and the best pair on a finer one.
+    Every starting point is searched without extra scatter, quickly; the best few then with every scatter of a ladder,
+    quickly too; what is best of all is searched to the end on a finer ladder.
     """
-    starts = _starts(law, seen)
-    points, cost = _search(law, seen.ln_batch, seen.ln_rate[None], seen.side[None], seen.sd[None], starts, box)
+    observed = seen.ln_rate[None], seen.side[None], seen.sd[None]
+    points, cost = _search(law, seen.ln_batch, *observed, _starts(law, seen), box, quick=True)
     few = points[np.argsort(np.where(np.isfinite(cost), cost, np.inf), kind="stable")[:FEW]]
-    point, scatter, best = _best_of(law, seen, few, EXTRA_SCATTER, box)
-    if scatter > 0:
-        point, scatter, best = _best_of(law, seen, point[None, :], scatter * np.geomspace(0.7, 1.4, 15), box)
-    return point, scatter, best
+    point, scatter, _ = _best_of(law, seen, few, EXTRA_SCATTER, box, quick=True)
+    return _best_of(law, seen, point[None, :], scatter * FINER if scatter > 0 else np.zeros(1), box)
 
 
 def unbiased_scatter(law: Law, seen: Observations, point: Array) -> tuple[float, int]:
@@ -73,8 +74,8 @@ def unbiased_scatter(law: Law, seen: Observations, point: Array) -> tuple[float,
 
 
 def fit_fixed(law: Law, seen: Observations, scatter: float, box: Box) -> Array:
-    """Return the best coordinates, shape (k,), for a given extra scatter."""
-    return _best_of(law, seen, _starts(law, seen), np.array([scatter]), box)[0]
+    """Return the best coordinates, shape (k,), for a given extra scatter, good to about three digits."""
+    return _best_of(law, seen, _starts(law, seen), np.array([scatter]), box, quick=True)[0]
 
 
 def fit_draws(
@@ -133,12 +134,14 @@ def ln_likelihood(difference: Array, side: Array, sd: Array) -> Array:
     return -np.sum(0.5 * residual**2 + normaliser, axis=-1)
 
 
-def _best_of(law: Law, seen: Observations, starts: Array, scatters: Array, box: Box) -> tuple[Array, float, float]:
+def _best_of(
+    law: Law, seen: Observations, starts: Array, scatters: Array, box: Box, *, quick: bool = False
+) -> tuple[Array, float, float]:
     scatter = np.repeat(scatters, len(starts))
     sd = np.sqrt(seen.sd**2 + scatter[:, None] ** 2)
     target = np.broadcast_to(seen.ln_rate, sd.shape)
     side = np.broadcast_to(seen.side, sd.shape)
-    point, _ = _search(law, seen.ln_batch, target, side, sd, np.tile(starts, (len(scatters), 1)), box)
+    point, _ = _search(law, seen.ln_batch, target, side, sd, np.tile(starts, (len(scatters), 1)), box, quick=quick)
     prediction = law.ln_rate(seen.ln_batch, law.from_coordinates(point))
     value = ln_likelihood(prediction - target, side, sd)
     best = int(np.argmax(np.where(np.isfinite(value), value, -np.inf)))
@@ -156,13 +159,19 @@ def _search(
     *,
     quick: bool = False,
 ) -> tuple[Array, Array]:
-    target, side, sd = (np.broadcast_to(a, (len(starts), len(ln_batch))) for a in (target, side, sd))
-    used = np.isfinite(target)
-    safe = np.where(used, target, 0.0)
+    shape = (len(starts), len(ln_batch))
+    used = np.broadcast_to(np.isfinite(target), shape)
+    # An observation that is not used has the weight 0.
+    weight = np.broadcast_to(np.where(used, 1.0 / sd, 0.0), shape)
+    weighted = np.broadcast_to(np.where(used, target, 0.0) / sd, shape)
+    side = np.broadcast_to(side, shape)
+    bounds = bool(np.any(side))
 
     def residuals(coordinates: Array, problems: np.ndarray) -> Array:
         prediction = law.ln_rate(ln_batch, law.from_coordinates(coordinates))
-        residual = bounded_residual((prediction - safe[problems]) / sd[problems], side[problems])
-        return np.where(used[problems], residual, 0.0)
+        difference = prediction * weight[problems] - weighted[problems]
+        if not bounds:
+            return difference
+        return np.where(used[problems], bounded_residual(difference, side[problems]), 0.0)
 
     return minimise(residuals, starts, lower=box[0], upper=box[1], **(QUICK if quick else {}))

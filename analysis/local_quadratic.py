@@ -113,8 +113,8 @@ def shared_skew(
         for rows, window in _windows(scores, np.argmin(scores, axis=1), max(width, TELLING)):
             near = scores[rows, window]
             near = near - near.mean(axis=1, keepdims=True)
-            bent = near @ _design(tuple(x[window].tolist()))[1]
-            explained = np.sum(np.square(bent).reshape(len(near), len(SKEWS), 2), axis=-1)
+            slope, bend = _design(tuple(x[window].tolist()))[1]
+            explained = np.square(near @ slope) + np.square(near @ bend)
             total = np.sum(near * near, axis=1)
             # The floor stands for curves without noise: they count by their range.
             scale = max(float(np.mean(sd[window] ** 2)), 1e-12 * float(np.mean(total)), 1e-300)
@@ -135,8 +135,8 @@ def residual_sum(x: Array, scores: Array, *, width: int, skew: Array) -> float:
     """Return the parabola's residual sum of squares for one row of scores."""
     ((_, window),) = _windows(scores, np.argmin(scores, axis=1), width)
     y = scores[0, window] - scores[0, window].mean()
-    basis = _design(tuple(x[window].tolist()))[1].reshape(len(y), len(SKEWS), 2)[:, round(float(skew[0]))]
-    residual = y - basis @ (basis.T @ y)
+    basis = _design(tuple(x[window].tolist()))[1][:, :, round(float(skew[0]))]
+    residual = y - basis.T @ (basis @ y)
     return float(residual @ residual)
 
 
@@ -152,15 +152,15 @@ def _windows(scores: Array, best: np.ndarray, width: int) -> list[tuple[np.ndarr
 def _design(x: tuple[float, ...]) -> tuple[Array, Array]:
     """Return two arrays for the cells ``x`` and every skew.
 
-    What turns scores into coefficients, shape (s, 3, w); an orthonormal basis of the parabolas without a mean, shape
-    (w, 2 s).
+    What turns scores into coefficients, shape (s, 3, w); an orthonormal basis of the parabolas without a mean, a
+    straight and a bent one, shape (2, w, s).
     """
     octaves = np.array(x) - x[len(x) // 2]
     powers = SKEWS[:, None] * np.log(2.0)
     t = np.where(powers == 0.0, octaves, np.expm1(powers * octaves) / np.where(powers == 0.0, 1.0, powers))
     design = np.stack([np.ones_like(t), t, t * t], axis=-1)
     basis = np.linalg.qr(design)[0][:, :, 1:]
-    return np.linalg.pinv(design), np.moveaxis(basis, 0, 1).reshape(len(x), -1)
+    return np.linalg.pinv(design), np.ascontiguousarray(basis.transpose(2, 1, 0))
 
 
 def _between(x: Array, scores: Array, best: np.ndarray, width: int, skew: Array) -> tuple[Array, Array, np.ndarray]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy.stats import f as f_distribution
@@ -80,17 +82,12 @@ def fit_surface_law(law: Law, ridges: Ridges, *, rng: np.random.Generator) -> Su
     box = np.maximum(low, -FURTHEST), np.minimum(high, FURTHEST)
     starts = law.to_coordinates(law.guess(seen.ln_batch, seen.ln_rate))
     problem = _Problem(law=law, ln_batch=seen.ln_batch, box=box)
-    rough, _ = problem.best(window, EXTRA_SCATTER[[0, len(EXTRA_SCATTER) // 2]], starts)
+    rough, _ = problem.best(window, EXTRA_SCATTER[[0, len(EXTRA_SCATTER) // 2]], starts, quick=True)
     point, square = problem.best(window, EXTRA_SCATTER, rough)
     lack = float(f_distribution.sf(square[0] / (n - k), n - k, window.degrees)) if n > k else None
     scatter, at = _scatter(problem, window, square, point, n - k)
     near = np.vstack([at, rough, starts])
-    drawn = np.concatenate(
-        [
-            problem.resampled(one, draws, scatter, max(n - k, 2), near, rng)
-            for one, draws in zip(ridges.windows, ridges.draws, strict=True)
-        ]
-    )
+    drawn = problem.resampled(ridges, scatter, max(n - k, 2), near, rng)
     estimates = estimate_parameters(law, at, drawn, seen, box)
     ln_likelihood = -0.5 * float(np.min(square + _ln_determinants(window, EXTRA_SCATTER) + n * np.log(2 * np.pi)))
     count = k + 1
@@ -113,44 +110,44 @@ class _Problem:
     ln_batch: Array
     box: Box
 
-    def best(self, window: Window, scatters: Array, starts: Array) -> tuple[Array, Array]:
+    def best(self, window: Window, scatters: Array, starts: Array, *, quick: bool = False) -> tuple[Array, Array]:
         """Return the best coordinates, shape (scatters, k), and weighted sums of squares, shape (scatters,)."""
         whitening = np.repeat(_whitening(window, scatters), len(starts), axis=0)
         ridge = np.broadcast_to(window.ln_best, (len(whitening), len(self.ln_batch)))
-        point, cost = self._search(ridge, whitening, np.tile(starts, (len(scatters), 1)))
+        begin = np.tile(starts, (len(scatters), 1))
+        point, cost = self._search(ridge, whitening, begin, QUICK if quick else {"iterations": 40, "tolerance": 1e-8})
         cost = np.where(np.isfinite(cost), cost, np.inf).reshape(len(scatters), len(starts))
         lowest = np.argmin(cost, axis=1)
         rows = np.arange(len(scatters))
         return point.reshape(len(scatters), len(starts), -1)[rows, lowest], 2.0 * cost[rows, lowest]
 
-    def resampled(
-        self, window: Window, draws: Array, scatter: float, degrees: int, starts: Array, rng: np.random.Generator
-    ) -> Array:
+    def resampled(self, ridges: Ridges, scatter: float, degrees: int, starts: Array, rng: np.random.Generator) -> Array:
         """Return the best coordinates of every draw of the ridge, with the law's scatter added, shape (draws, k).
 
-        Each draw is searched from the start that lies nearest to it.
+        All draws are fitted as the point is, with the weights of the first window. Each is searched from the start that
+        lies nearest to it.
         """
-        own = scatter * np.sqrt(degrees / rng.chisquare(degrees, size=(len(draws), 1)))
-        ridge = draws + own * rng.standard_normal(draws.shape)
-        whitening = _whitening(window, np.array([scatter]))[0]
+        ridge = np.concatenate(ridges.draws)
+        own = scatter * np.sqrt(degrees / rng.chisquare(degrees, size=(len(ridge), 1)))
+        white = _whitening(ridges.windows[0], np.array([scatter]))[0].T
+        target = (ridge + own * rng.standard_normal(ridge.shape)) @ white
         starts = np.clip(starts, *self.box)
-        curves = self.law.ln_rate(self.ln_batch, self.law.from_coordinates(starts)) @ whitening.T
-        target = ridge @ whitening.T
-        misfit = np.sum((target[:, None, :] - curves) ** 2, axis=-1)
+        curves = self.law.ln_rate(self.ln_batch, self.law.from_coordinates(starts)) @ white
+        misfit = np.sum(np.square(curves), axis=1) - 2.0 * target @ curves.T
         begin = starts[np.argmin(np.where(np.isfinite(misfit), misfit, np.inf), axis=1)]
 
         def residuals(coordinates: Array, problems: np.ndarray) -> Array:
             curve = self.law.ln_rate(self.ln_batch, self.law.from_coordinates(coordinates))
-            return np.asarray(curve @ whitening.T - target[problems])
+            return np.asarray(curve @ white - target[problems])
 
         return minimise(residuals, begin, lower=self.box[0], upper=self.box[1], **QUICK)[0]
 
-    def _search(self, ridge: Array, whitening: Array, starts: Array) -> tuple[Array, Array]:
+    def _search(self, ridge: Array, whitening: Array, starts: Array, how: Mapping[str, Any]) -> tuple[Array, Array]:
         def residuals(coordinates: Array, problems: np.ndarray) -> Array:
             gap = self.law.ln_rate(self.ln_batch, self.law.from_coordinates(coordinates)) - ridge[problems]
             return np.asarray(np.matmul(whitening[problems], gap[..., None])[..., 0])
 
-        return minimise(residuals, starts, lower=self.box[0], upper=self.box[1], iterations=40, tolerance=1e-8)
+        return minimise(residuals, starts, lower=self.box[0], upper=self.box[1], **how)
 
 
 def _scatter(problem: _Problem, window: Window, square: Array, point: Array, degrees: int) -> tuple[float, Array]:

@@ -48,14 +48,60 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Bend:
+    """Where rates lie in valleys of given places and shapes, q problems at once.
+
+    Attributes:
+        distance: ln(η/η*), held to what is not yet on a wall, shape (q, n, m).
+        bent: t, shape (q, n, m).
+        growth: B^b, shape (q, n, 1).
+        skew: p, kept away from zero, shape (q, 1, 1).
+    """
+
+    distance: Array
+    bent: Array
+    growth: Array
+    skew: Array
+
+    def powers(self) -> tuple[Array, Array]:
+        """Return B^b t² and B^b t⁴, each of shape (q, n, m)."""
+        square = self.bent * self.bent
+        grown = square * self.growth
+        return grown, square * grown
+
+    def slopes(self, curvature: Array, quartic: Array, centred_ln_batch: Array) -> Array:
+        """Return the derivatives of h B^b t² + h k B^b t⁴ in the row's ln best rate, p and b, shape (3, q, n, m)."""
+        h, k = curvature[:, None, None], quartic[:, None, None]
+        square = self.bent * self.bent
+        by_bent = (2.0 * self.growth) * self.bent * (h + 2.0 * k * square)
+        bending = 1.0 + self.skew * self.bent
+        flat = np.abs(self.skew) <= FLATTEST
+        by_skew = (self.distance * bending - self.bent) / self.skew
+        if flat.any():
+            by_skew = np.where(flat, 0.5 * self.distance * self.distance, by_skew)
+        by_growth = self.growth * centred_ln_batch[:, None] * square * (h + k * square)
+        return np.stack([-by_bent * bending, by_bent * by_skew, by_growth])
+
+
+def bend(ln_rate: Array, point: Array, centred_ln_batch: Array) -> Bend:
+    """Place rates of shape (q or 1, n, m) on surfaces with ln best rates, p and b of shape (q, n + 2)."""
+    skew = point[:, -2]
+    skew = np.where(np.abs(skew) < FLATTEST, FLATTEST, skew)[:, None, None]
+    exponent = np.clip(skew * (ln_rate - point[:, :-2, None]), -2.0 * STEEPEST, STEEPEST)
+    growth = np.exp(point[:, -1:] * centred_ln_batch)[..., None]
+    return Bend(distance=exponent / skew, bent=np.expm1(exponent) / skew, growth=growth, skew=skew)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Surfaces:
     """Fitted surfaces of q problems.
 
-    ``square`` and ``fourth`` are t² and t⁴ times B^b at the cells, less their means over a batch size's cells, and
-    ``residual`` what is left of the scores, all of shape (q, n, m); ``bottom`` is m_B, shape (q, n); ``curvature`` h
-    and ``quartic`` h k have shape (q,).
+    ``bend`` says where the cells lie. ``square`` and ``fourth`` are t² and t⁴ times B^b there, less their means over a
+    batch size's cells, and ``residual`` what is left of the scores, all of shape (q, n, m); ``bottom`` is m_B, shape
+    (q, n); ``curvature`` h and ``quartic`` h k have shape (q,).
     """
 
+    bend: Bend
     square: Array
     fourth: Array
     residual: Array
@@ -74,7 +120,8 @@ def solve_surfaces(grid: Grid, point: Array, *, score: Array, precision: Array, 
         precision: shape (q or 1, n, m).
         quartic: fit k too, else it is 0.
     """
-    square, fourth = powers(grid.ln_rate[None], point, grid.centred_ln_batch)
+    bent = bend(grid.ln_rate[None], point, grid.centred_ln_batch)
+    square, fourth = bent.powers()
     mean_score, mean_square = row_mean(precision, score), row_mean(precision, square)
     y, a = score - mean_score, square - mean_square
     aa, ay = weighted_dot(precision, a, a), weighted_dot(precision, a, y)
@@ -82,6 +129,7 @@ def solve_surfaces(grid: Grid, point: Array, *, score: Array, precision: Array, 
         curvature = np.maximum(ay / np.maximum(aa, 1e-300), 0.0)
         h = curvature[:, None, None]
         return Surfaces(
+            bend=bent,
             square=a,
             fourth=np.zeros_like(a),
             residual=y - h * a,
@@ -102,6 +150,7 @@ def solve_surfaces(grid: Grid, point: Array, *, score: Array, precision: Array, 
     curvature = np.where(upside_down, 0.0, curvature)
     h, k = curvature[:, None, None], fourths[:, None, None]
     return Surfaces(
+        bend=bent,
         square=a,
         fourth=f,
         residual=y - h * a - k * f,
@@ -111,31 +160,9 @@ def solve_surfaces(grid: Grid, point: Array, *, score: Array, precision: Array, 
     )
 
 
-def powers(ln_rate: Array, point: Array, centred_ln_batch: Array) -> tuple[Array, Array]:
-    """Return B^b t² and B^b t⁴ at rates of shape (q or 1, n, m), each of shape (q, n, m)."""
-    _, bent = _bent(ln_rate, point)
-    square = bent * bent
-    factor = np.exp(point[:, -1:] * centred_ln_batch)[..., None]
-    return square * factor, square * square * factor
-
-
-def power_slopes(ln_rate: Array, point: Array, centred_ln_batch: Array) -> tuple[Array, Array]:
-    """Return the derivatives of ``powers`` in the row's ln best rate, in p and in b, each of shape (3, q, n, m)."""
-    distance, bent = _bent(ln_rate, point)
-    skew = _skew(point)
-    factor = np.exp(point[:, -1:] * centred_ln_batch)[..., None]
-    grown = 1.0 + skew * bent
-    by_skew = np.where(np.abs(skew) <= FLATTEST, 0.5 * distance * distance, (distance * grown - bent) / skew)
-    first = np.stack([-grown, by_skew, 0.5 * bent * centred_ln_batch[None, :, None]])
-    square = 2.0 * bent * factor * first
-    fourth = 4.0 * bent**3 * factor * first
-    fourth[2] *= 0.5
-    return square, fourth
-
-
 def heights(grid: Grid, found: Surfaces, point: Array, ln_rate: Array) -> Array:
     """Return the fitted score over its bottom at rates of shape (q or 1, n, m), shape (q, n, m)."""
-    square, fourth = powers(ln_rate, point, grid.centred_ln_batch)
+    square, fourth = bend(ln_rate, point, grid.centred_ln_batch).powers()
     return np.asarray(found.curvature[:, None, None] * square + found.quartic[:, None, None] * fourth)
 
 
@@ -147,16 +174,4 @@ def row_mean(precision: Array, values: Array) -> Array:
 
 def weighted_dot(precision: Array, one: Array, other: Array) -> Array:
     """Return the weighted scalar products of surfaces of shape (..., n, m), shape (...)."""
-    return np.asarray((precision * one * other).sum(axis=(-2, -1)))
-
-
-def _skew(point: Array) -> Array:
-    skew = point[:, -2]
-    return np.where(np.abs(skew) < FLATTEST, FLATTEST, skew)[:, None, None]
-
-
-def _bent(ln_rate: Array, point: Array) -> tuple[Array, Array]:
-    """Return ln(η/η*), held to what is not yet on a wall, and t."""
-    skew = _skew(point)
-    exponent = np.clip(skew * (ln_rate - point[:, :-2, None]), -2.0 * STEEPEST, STEEPEST)
-    return exponent / skew, np.expm1(exponent) / skew
+    return np.asarray(np.einsum("...nm,...nm->...", precision * one, other))

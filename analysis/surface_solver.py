@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from .law import Array
-from .surface_model import Grid, heights, power_slopes, row_mean, solve_surfaces, weighted_dot
+from .surface_model import Grid, heights, row_mean, solve_surfaces, weighted_dot
 
 SHAPE_LOW = np.array([-2.0, -1.5])
 SHAPE_HIGH = np.array([3.0, 1.5])
@@ -97,8 +97,7 @@ class SurfaceProblems:
         if np.isfinite(grid.floor).any():
             grid, score, weight = self._with_missed(point, score, weight)
         found = solve_surfaces(grid, point, score=score, precision=weight, quartic=self.quartic)
-        square_slope, fourth_slope = power_slopes(grid.ln_rate[None], point, grid.centred_ln_batch)
-        slope = found.curvature[:, None, None] * square_slope + found.quartic[:, None, None] * fourth_slope
+        slope = found.bend.slopes(found.curvature, found.quartic, grid.centred_ln_batch)
         slope = slope - row_mean(weight, slope)
         parts = [found.square, found.fourth] if self.quartic else [found.square]
         total, gradient, normal = _reduced(weight, slope, found.residual, _orthonormal(weight, parts))
@@ -146,24 +145,23 @@ def _reduced(weight: Array, slope: Array, residual: Array, projected: list[Array
     The first slope belongs to the cell's own batch size, so that its block of J'J is diagonal before ``projected``
     directions are taken out (Kaufman's form of the variable projection).
     """
-    own, shared = slope[0], slope[1:]
-    q, n = own.shape[:2]
-    weighted_own = weight * own
+    q, n = slope.shape[1:3]
+    # Weighted once: what follows are scalar products, by row for the own direction, over all cells for the shared ones.
+    weighted, shared = weight * slope, slope[1:]
     gradient = np.empty((q, n + 2))
-    gradient[:, :n] = -(weighted_own * residual).sum(axis=-1)
+    gradient[:, :n] = -np.einsum("qnm,qnm->qn", weighted[0], residual)
+    gradient[:, n:] = -np.einsum("iqnm,qnm->qi", weighted[1:], residual)
     normal = np.zeros((q, n + 2, n + 2))
-    normal[:, np.arange(n), np.arange(n)] = (weighted_own * own).sum(axis=-1)
-    for i in (0, 1):
-        gradient[:, n + i] = -weighted_dot(weight, shared[i], residual)
-        crossed = (weighted_own * shared[i]).sum(axis=-1)
-        normal[:, :n, n + i] = normal[:, n + i, :n] = crossed
-        for j in range(i + 1):
-            normal[:, n + i, n + j] = normal[:, n + j, n + i] = weighted_dot(weight, shared[i], shared[j])
+    normal[:, np.arange(n), np.arange(n)] = np.einsum("qnm,qnm->qn", weighted[0], slope[0])
+    normal[:, :n, n:] = np.einsum("qnm,iqnm->qni", weighted[0], shared)
+    normal[:, n:, :n] = normal[:, :n, n:].transpose(0, 2, 1)
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        product = np.einsum("qnm,qnm->q", weighted[1 + i], shared[j])
+        normal[:, n + i, n + j] = normal[:, n + j, n + i] = product
     for direction in projected:
         along = np.empty((q, n + 2))
-        along[:, :n] = (weighted_own * direction).sum(axis=-1)
-        along[:, n] = weighted_dot(weight, shared[0], direction)
-        along[:, n + 1] = weighted_dot(weight, shared[1], direction)
+        along[:, :n] = np.einsum("qnm,qnm->qn", weighted[0], direction)
+        along[:, n:] = np.einsum("iqnm,qnm->qi", weighted[1:], direction)
         normal -= along[:, :, None] * along[:, None, :]
     return weighted_dot(weight, residual, residual), gradient, normal
 

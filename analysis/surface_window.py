@@ -154,7 +154,7 @@ def _fitted(data: SurfaceData, insides: Insides, starts: Array, *, quartic: bool
     problems = SurfaceProblems(
         grid=grid, score=grid.score[None], precision=np.repeat(precision[kept], len(starts), axis=0), quartic=quartic
     )
-    solved = problems.solve(np.tile(starts, (len(kept), 1)))
+    solved = problems.solve(np.tile(starts, (len(kept), 1)), iterations=30)
     square = np.where(np.isfinite(solved.square), solved.square, np.inf).reshape(len(kept), len(starts))
     result = []
     for i, lowest in enumerate(np.argmin(square, axis=1)):

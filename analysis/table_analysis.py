@@ -153,6 +153,8 @@ def fit_table(
     diverged_above: float | None = None,
     study: str | None = None,
     seed: int = 0,
+    resamples: int = 200,
+    processes: int = 1,
 ) -> TableAnalysis:
     """Fit the laws to a table of runs; columns that are not named are found by their usual names.
 
@@ -167,6 +169,8 @@ def fit_table(
         diverged_above: a loss above it is a diverged run.
         study: which study of a storage that holds several.
         seed: decides all resampling.
+        resamples: draws behind every interval, at least 40.
+        processes: for tables of many sweeps, see ``many_sweeps.analyse_each``.
 
     Raises:
         TableError: what can't be read or understood, in one line.
@@ -188,7 +192,14 @@ def fit_table(
         sweeps = loss_sweeps(runs, columns, mode=mode, diverged_above=diverged_above)
         notes = (*columns.notes, *sweeps.notes)
     return TableAnalysis(
-        analysis=analyse_each(sweeps.trials, stored_curves(runs), outcomes=sweeps.outcomes, seed=seed),
+        analysis=analyse_each(
+            sweeps.trials,
+            stored_curves(runs),
+            outcomes=sweeps.outcomes,
+            seed=seed,
+            resamples=resamples,
+            processes=processes,
+        ),
         table=sweeps,
         source=runs.origin,
         notes=(*runs.notes, *notes),

@@ -32,6 +32,15 @@ FolderArgument = Annotated[
     Path, typer.Argument(metavar="DIR", parser=local_folder, help="Folder of a study's results.")
 ]
 
+RESAMPLES = 200
+ResamplesOption = Annotated[
+    int, typer.Option("--resamples", metavar="N", min=40, max=100_000, help="Draws behind every interval.")
+]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option("--processes", metavar="N", min=1, help="Processes for many sweeps [default: one a core]."),
+]
+
 # Columns of a table that was made elsewhere
 BatchSizeOption = Annotated[
     str | None, typer.Option("--batch-size", metavar="COLUMN", help="Global batch size [default: by usual names].")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .config import Resources
+from .cores import core_count
 from .errors import ConfigError, first_line
 from .scratch import scratch_folder
 
@@ -78,7 +79,7 @@ def _start(resources: Resources, scratch: Path) -> None:
     import ray
 
     ray.init(
-        num_cpus=max(_cpus(), resources.cpus_per_trial * (resources.max_concurrent or 1)),
+        num_cpus=max(core_count(), resources.cpus_per_trial * (resources.max_concurrent or 1)),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.CRITICAL,
@@ -130,7 +131,3 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
         raise ConfigError(f"--address {address}: no Ray cluster answers: {first_line(error)}") from None
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

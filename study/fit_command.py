@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,8 +13,11 @@ import numpy as np
 import typer
 
 from .arguments import (
+    RESAMPLES,
     BatchSizeOption,
     DivergedAboveOption,
+    ProcessesOption,
+    ResamplesOption,
     RunOption,
     SeedOption,
     StatusOption,
@@ -21,6 +25,7 @@ from .arguments import (
     TableArgument,
     local_folder,
 )
+from .cores import core_count
 from .fit_display import count_sweeps, say, show_answer
 
 if TYPE_CHECKING:
@@ -59,6 +64,8 @@ def fit(
     run: RunOption = None,
     diverged_above: DivergedAboveOption = None,
     study: StudyOption = None,
+    resamples: ResamplesOption = RESAMPLES,
+    processes: ProcessesOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +92,7 @@ def fit(
     sweeps, notes = _sweeps(runs, given, group or [], mode, diverged_above)
     notes = [*runs.notes, *notes]
     _check_names(sweeps)
-    analysis = _analyse(runs, sweeps)
+    analysis = _analyse(runs, sweeps, resamples=resamples, processes=processes or core_count())
     paths = _write(analysis, sweeps, folder, title=table_stem(table, study), source=runs.origin, notes=notes)
     show_answer(analysis)
     tables = ", ".join(path.name for path in paths if path.suffix == ".csv")
@@ -148,7 +155,7 @@ def _check_names(sweeps: SweepTable) -> None:
     check_groups(sweeps.groups, dict(zip(RESULT_TABLES, columns, strict=True)))
 
 
-def _analyse(runs: RunTable, sweeps: SweepTable) -> Analysis:
+def _analyse(runs: RunTable, sweeps: SweepTable, *, resamples: int, processes: int) -> Analysis:
     from analysis.errors import TableError
     from analysis.many_sweeps import analyse_each
     from analysis.stored_sweeps import stored_curves
@@ -156,7 +163,14 @@ def _analyse(runs: RunTable, sweeps: SweepTable) -> Analysis:
     curves = stored_curves(runs)
     with count_sweeps(len(sweeps.outcomes)) as done:
         try:
-            return analyse_each(sweeps.trials, curves, outcomes=sweeps.outcomes, done=done)
+            return analyse_each(
+                sweeps.trials, curves, outcomes=sweeps.outcomes, resamples=resamples, processes=processes, done=done
+            )
+        except BrokenExecutor:
+            raise TableError(
+                f"one of {processes} processes was killed, which is what a full memory looks like; "
+                "give --processes 1, or fewer --resamples"
+            ) from None
         except ValueError as error:
             # Rows of a stored study go in as they are; those of any other table have passed every rule already.
             if not runs.outcomes or isinstance(error, np.linalg.LinAlgError):

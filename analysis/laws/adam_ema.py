@@ -58,8 +58,8 @@ class AdamEma(Law):
     def ln_rate(self, ln_batch: ArrayLike, values: ArrayLike) -> Array:
         """Evaluate the formula; see ``Law.ln_rate``."""
         a, scale, d = columns(values, 3)
-        ln_beta = -0.5 * np.logaddexp(0.0, np.log(scale) - np.asarray(ln_batch, dtype=float))
-        return np.log(a) - np.log(self.noise_factor * np.exp(-ln_beta) + d * np.exp(ln_beta))
+        inverse = np.sqrt(1.0 + scale * np.exp(-np.asarray(ln_batch, dtype=float)))  # 1 / beta
+        return np.log(a) - np.log(self.noise_factor * inverse + d / inverse)
 
     def guess(self, ln_batch: Array, ln_rate: Array) -> Array:
         """Cross curvature ratios of strong, weak and absent surges with noise scales around the grid."""

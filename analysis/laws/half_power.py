@@ -31,7 +31,7 @@ class HalfPower(Law):
     def ln_rate(self, ln_batch: ArrayLike, values: ArrayLike) -> Array:
         """Evaluate the formula; see ``Law.ln_rate``."""
         eta_max, noise = columns(values, 2)
-        return np.log(eta_max) - 0.5 * np.logaddexp(0.0, np.log(noise) - np.asarray(ln_batch, dtype=float))
+        return np.log(eta_max) - 0.5 * np.log1p(noise * np.exp(-np.asarray(ln_batch, dtype=float)))
 
     def guess(self, ln_batch: Array, ln_rate: Array) -> Array:
         """Try noise scales below, inside and above the grid."""

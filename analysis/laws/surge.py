@@ -36,9 +36,8 @@ class Surge(Law):
     def ln_rate(self, ln_batch: ArrayLike, values: ArrayLike) -> Array:
         """Evaluate the formula; see ``Law.ln_rate``."""
         eta_peak, beta_n, scale = columns(values, 3)
-        ln_beta = -0.5 * np.logaddexp(0.0, np.log(scale) - np.asarray(ln_batch, dtype=float))
-        ratio = ln_beta - np.log(beta_n)
-        return np.log(2.0 * eta_peak) - np.logaddexp(-ratio, ratio)
+        ratio = beta_n * np.sqrt(1.0 + scale * np.exp(-np.asarray(ln_batch, dtype=float)))  # beta_n / beta
+        return np.log(2.0 * eta_peak) - np.log(ratio + 1.0 / ratio)
 
     def guess(self, ln_batch: Array, ln_rate: Array) -> Array:
         """Cross strong, weak and absent surges with noise scales around the grid."""

@@ -31,8 +31,8 @@ class SurgeSmallBatch(Law):
     def ln_rate(self, ln_batch: ArrayLike, values: ArrayLike) -> Array:
         """Evaluate the formula; see ``Law.ln_rate``."""
         eta_peak, peak = columns(values, 2)
-        half = 0.5 * (np.asarray(ln_batch, dtype=float) - np.log(peak))
-        return np.log(2.0 * eta_peak) - np.logaddexp(-half, half)
+        ratio = np.exp(0.5 * (np.asarray(ln_batch, dtype=float) - np.log(peak)))
+        return np.log(2.0 * eta_peak) - np.log(ratio + 1.0 / ratio)
 
     def guess(self, ln_batch: Array, ln_rate: Array) -> Array:
         """Try peaks below, inside and above the grid."""

@@ -37,7 +37,7 @@ def test_many_problems_together_equal_scipy_one_by_one():
 def test_the_search_stops_at_a_wall_and_moves_along_it():
     # (x - 3)^2 + (y - x - 1)^2 with x <= 2 has its minimum at (2, 3).
     point, cost = minimise(
-        lambda c, _: np.column_stack([c[:, 0] - 3.0, c[:, 1] - c[:, 0] - 1.0]),
+        lambda c, _: np.stack([c[..., 0] - 3.0, c[..., 1] - c[..., 0] - 1.0], axis=-1),
         np.zeros((1, 2)),
         lower=np.array([-np.inf, -np.inf]),
         upper=np.array([2.0, np.inf]),

@@ -43,7 +43,7 @@ def search(name: str, start: int) -> tuple[np.ndarray, float]:
 
 
 def predict(given: NistSet, parameters: np.ndarray) -> np.ndarray:
-    return given.model(given.x, *parameters.T[..., None])
+    return given.model(given.x, *np.moveaxis(parameters, -1, 0)[..., None])
 
 
 @pytest.mark.parametrize("name", SETS)

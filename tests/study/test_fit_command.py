@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pandas as pd
@@ -17,14 +18,14 @@ from results import ResultStore
 from study.fit_command import table_stem
 
 from ..analysis.synthetic_study import make_trials
-from .fitting import fit, quick_analyse, read, stub_report, sweep
+from .fitting import fit, put_in_place_of_the_analysis, read, stub_report, sweep
 
 COLUMNS = {"optima": OPTIMUM_COLUMNS, "fits": FIT_COLUMNS, "verdicts": VERDICT_COLUMNS, "cells": CELL_COLUMNS}
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path):
-    monkeypatch.setattr("analysis.many_sweeps.analyse", quick_analyse)
+    put_in_place_of_the_analysis(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 
@@ -208,3 +209,20 @@ def test_the_base_install_is_enough(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_process_that_was_killed_is_told_in_one_line(tmp_path, monkeypatch):
+    def killed(*args, **options):
+        raise BrokenProcessPool("a child was terminated")
+
+    monkeypatch.setattr("analysis.many_sweeps.analyse_each", killed)
+    sweep().to_csv("sweep.csv", index=False)
+    assert_one_line(fit("sweep.csv", "--processes", "2"), "2 processes was killed", "--processes 1")
+    assert os.listdir(tmp_path) == ["sweep.csv"]
+
+
+def test_fewer_draws_than_an_interval_needs_are_refused():
+    sweep().to_csv("sweep.csv", index=False)
+    result = fit("sweep.csv", "--resamples", "39")
+    assert result.exit_code == 2
+    assert "40" in result.stderr

@@ -18,7 +18,7 @@ from analysis.optimum import OPTIMUM_COLUMNS
 from analysis.study_analysis import Analysis
 from analysis.tradeoff import STEP_COLUMNS, TRADEOFF_COLUMNS
 
-from .fitting import fit, quick_analyse, stub_report
+from .fitting import fit, put_in_place_of_the_analysis, stub_report
 
 RESULTS = {"optima.csv", "fits.csv", "verdicts.csv", "cells.csv", "report.html"}
 
@@ -149,7 +149,7 @@ OPTIONS = st.lists(
 ).map(lambda parts: [word for part in parts for word in part])
 
 
-def cells_only(trials, curves, *, outcomes, seed=0):
+def cells_only(trials, curves, *, outcomes, **_):
     """The analysis up to its cells, which is where rows could still be refused."""
     cells = pd.concat([tabulate_cells(trials[trials["sweep"] == s], outcome=o) for s, o in outcomes.items()])
     return Analysis(
@@ -186,7 +186,7 @@ def check(suffix, data, options):
 @given(files(), OPTIONS)
 def test_any_file_ends_in_statuses_or_one_line(file, options):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.many_sweeps.analyse", cells_only)
+        put_in_place_of_the_analysis(patch, cells_only)
         patch.setattr("analysis.report.write_report", stub_report)
         check(*file, options)
 
@@ -195,7 +195,7 @@ def test_any_file_ends_in_statuses_or_one_line(file, options):
 @given(files(), OPTIONS)
 def test_any_file_goes_through_the_true_analysis(file, options):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.many_sweeps.analyse", quick_analyse)
+        put_in_place_of_the_analysis(patch)
         check(*file, options)
 
 

@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 
 from analysis.laws import LAWS
-from analysis.study_analysis import analyse
 
-from .fitting import FOUR_LAWS, fit, read, stub_report, sweep
+from .fitting import FOUR_LAWS, fit, put_in_place_of_the_analysis, quick_analyse, read, stub_report, sweep
 
 # A law with a batch size among its parameters comes to the four.
 FIVE_LAWS = {**FOUR_LAWS, "saturating": LAWS["saturating"]}
@@ -24,7 +23,7 @@ UNIT_POWER = {("sqrt", "a"): -0.5, ("linear", "a"): -1.0, ("saturating", "B_nois
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path):
-    monkeypatch.setattr("analysis.many_sweeps.analyse", functools.partial(analyse, resamples=40, laws=FIVE_LAWS))
+    put_in_place_of_the_analysis(monkeypatch, functools.partial(quick_analyse, laws=FIVE_LAWS))
     monkeypatch.setattr("analysis.report.write_report", stub_report)
     monkeypatch.chdir(tmp_path)
 
