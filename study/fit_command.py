@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from analysis.sweeps import SweepTable
 
 REPORT_FILE = "report.html"
-RESULT_TABLES = ("optima", "fits", "verdicts", "cells")
+RESULT_TABLES = ("optima", "fits", "surface", "verdicts", "cells")
 STEP_TABLES = ("steps", "tradeoff")
 """Written where runs were made to a target."""
 
@@ -150,8 +150,9 @@ def _check_names(sweeps: SweepTable) -> None:
     from analysis.fit_tables import FIT_COLUMNS
     from analysis.optimum import OPTIMUM_COLUMNS
     from analysis.output import check_groups
+    from analysis.surface import SURFACE_COLUMNS
 
-    columns = (OPTIMUM_COLUMNS, FIT_COLUMNS, VERDICT_COLUMNS, CELL_COLUMNS)
+    columns = (OPTIMUM_COLUMNS, FIT_COLUMNS, SURFACE_COLUMNS, VERDICT_COLUMNS, CELL_COLUMNS)
     check_groups(sweeps.groups, dict(zip(RESULT_TABLES, columns, strict=True)))
 
 

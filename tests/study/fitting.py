@@ -13,6 +13,7 @@ import typer
 from analysis.laws import LAWS
 from analysis.study_analysis import analyse
 from study.cli import app
+from study.fit_command import RESULT_TABLES
 
 FOUR_LAWS = {name: LAWS[name] for name in ("constant", "sqrt", "linear", "power")}
 
@@ -77,4 +78,4 @@ def sweep(*, exponent=0.5, unit=1.0, noise=0.01, seeds=2, seed=0, batch_sizes=(8
 
 
 def read(folder: str | Path) -> dict[str, pd.DataFrame]:
-    return {name: pd.read_csv(Path(folder) / f"{name}.csv") for name in ("optima", "fits", "verdicts", "cells")}
+    return {name: pd.read_csv(Path(folder) / f"{name}.csv") for name in RESULT_TABLES}

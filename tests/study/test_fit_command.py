@@ -14,13 +14,20 @@ from analysis.cells import CELL_COLUMNS
 from analysis.compare import VERDICT_COLUMNS
 from analysis.fit_tables import FIT_COLUMNS
 from analysis.optimum import OPTIMUM_COLUMNS
+from analysis.surface import SURFACE_COLUMNS
 from results import ResultStore
 from study.fit_command import table_stem
 
 from ..analysis.synthetic_study import make_trials
 from .fitting import fit, put_in_place_of_the_analysis, read, stub_report, sweep
 
-COLUMNS = {"optima": OPTIMUM_COLUMNS, "fits": FIT_COLUMNS, "verdicts": VERDICT_COLUMNS, "cells": CELL_COLUMNS}
+COLUMNS = {
+    "optima": OPTIMUM_COLUMNS,
+    "fits": FIT_COLUMNS,
+    "surface": SURFACE_COLUMNS,
+    "verdicts": VERDICT_COLUMNS,
+    "cells": CELL_COLUMNS,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +49,14 @@ def test_a_plain_table(tmp_path):
     result = fit("my sweep.csv")
     assert result.exit_code == 0, result.output
     folder = tmp_path / "fit-my-sweep"
-    assert sorted(os.listdir(folder)) == ["cells.csv", "fits.csv", "optima.csv", "report.html", "verdicts.csv"]
+    assert sorted(os.listdir(folder)) == [
+        "cells.csv",
+        "fits.csv",
+        "optima.csv",
+        "report.html",
+        "surface.csv",
+        "verdicts.csv",
+    ]
     for name, table in read(folder).items():
         assert list(table) == [column for column in COLUMNS[name] if column != "sweep"]
     fits = read(folder)["fits"].set_index("law")

@@ -17,10 +17,11 @@ from analysis.fit_tables import BAND_COLUMNS, FIT_COLUMNS
 from analysis.optimum import OPTIMUM_COLUMNS
 from analysis.study_analysis import Analysis
 from analysis.tradeoff import STEP_COLUMNS, TRADEOFF_COLUMNS
+from study.fit_command import RESULT_TABLES
 
 from .fitting import fit, put_in_place_of_the_analysis, stub_report
 
-RESULTS = {"optima.csv", "fits.csv", "verdicts.csv", "cells.csv", "report.html"}
+RESULTS = {*(f"{name}.csv" for name in RESULT_TABLES), "report.html"}
 
 NUMBERS = st.sampled_from(
     [
