@@ -204,7 +204,7 @@ def _agreement(differences: Sequence[_Difference]) -> _Agreement:
     own = np.mean([_spread(row) ** 2 for row in draws - mean])
     return _Agreement(
         agree=bool(together and apart),
-        common=max(0.0, float(np.mean(moved) ** 2) - expected),
+        common=max(0.0, float(np.mean(moved) ** 2) - noise),
         own=max(0.0, float(np.var(moved)) - float(own)),
         noise=noise,
     )
