@@ -56,3 +56,11 @@ def test_the_readme_quotes_the_stored_optima(sweep):
     assert f"{optima['batch_size'].min()} to {optima['batch_size'].max()}" in README
     verdict = table("verdicts").set_index("sweep").loc[sweep, "verdict"]
     assert verdict == "undetermined"
+
+
+def test_the_readme_quotes_the_stored_campaign():
+    covered, named = (pd.read_csv(REFERENCE.parent / "recovery" / f"{name}.csv") for name in ("coverage", "verdicts"))
+    for noise, part in named.groupby("noise"):
+        shares = [covered.loc[covered["noise"] == noise, "covered"], part["right"], part["undetermined"], part["wrong"]]
+        assert f"| {noise:g} | " + " | ".join(f"{100 * share.mean():.1f} %" for share in shares) + " |" in README
+    assert f"{named['studies'].sum():,} simulated studies" in README
