@@ -1,7 +1,7 @@
 """All measurements, one after the other: ``make bench``."""
 
-from . import analysis, engine, overhead
+from . import analysis, engine, monitor, overhead, probes
 
-for measurement in (analysis, engine, overhead):
+for measurement in (analysis, engine, overhead, probes, monitor):
     measurement.main()
     print()

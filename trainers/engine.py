@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from .batching import BatchPlan, map_tensors, micro_batches
 from .errors import SettingsError
@@ -32,6 +33,10 @@ class Engine(Protocol):
     @property
     def model(self) -> nn.Module:
         """The workload's model."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What takes the steps, for probes to read; asked for only where the settings have probes."""
 
     def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
         """Take one optimiser step on the global ``batch`` at ``rate_factor`` times the peak rate.
@@ -86,6 +91,11 @@ class DeepSpeedEngine:
     def model(self) -> nn.Module:
         """The workload's model, to evaluate and probe."""
         return self._engine.module.model
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser itself in float32 without ZeRO; elsewhere DeepSpeed's wrapper of it."""
+        return self._optimizer
 
     def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
         """Take one optimiser step; on out-of-memory halve the micro-batch and repeat it, B unchanged."""

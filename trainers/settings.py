@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from .batching import BatchPlan, plan_batch
 from .errors import SettingsError
 from .optimizers import ELEMENTWISE, validate_optimizer
+from .probes.settings import ProbeSettings
 from .reading import Settings, read_settings
 from .schedules import Schedule
 from .workload import Target
@@ -88,6 +89,7 @@ class TrainSettings(Settings):
     target: Target | None
     evaluation: Evaluation
     engine: EngineSettings
+    probes: ProbeSettings | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainSettings:
@@ -107,12 +109,26 @@ class TrainSettings(Settings):
                 f"flattens, but got {settings.engine.zero_stage}; with ZeRO use {', '.join(sorted(ELEMENTWISE))}"
             )
         settings.plan()
+        settings._check_probes()
         return settings
 
     @property
     def total_steps(self) -> int:
         """Optimiser steps that the budget allows."""
         return self.budget.in_steps(self.batch_size)
+
+    def probe_steps(self) -> frozenset[int]:
+        """Return the numbers of steps before which to probe; none where no probes are set."""
+        return frozenset(self.probes.points(self.total_steps) if self.probes else ())
+
+    def _check_probes(self) -> None:
+        self.probe_steps()
+        engine = self.engine
+        if self.probes and (engine.workers > 1 or engine.zero_stage > 0 or engine.dtype != "float32"):
+            raise SettingsError(
+                "probes need one worker, zero_stage 0 and float32, but got "
+                f"{engine.workers}, {engine.zero_stage} and {engine.dtype}; probe one run with such an engine"
+            )
 
     def plan(self, *, world_size: int | None = None) -> BatchPlan:
         """Return the split of the batch over workers and micro-batches."""

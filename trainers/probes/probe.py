@@ -1,0 +1,184 @@
+"""One probe: everything that the settings ask for, at the weights and optimiser state of a moment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ..seeding import mix
+from ..settings import TrainSettings
+from ..workload import Batch, Workload
+from .cost import ProbeCost, check_cost
+from .curvature import add_curvature, add_l1, add_noise_to_signal, curvature_vectors
+from .gradients import HeldLoss, Vector
+from .hessian import CurvatureBatch
+from .isolation import copy_model, isolated
+from .line_search import LineSearch
+from .one_step import Ladder, add_update
+from .per_example import per_example
+from .rows import ProbeRow, Rows
+from .sizes import ProbeSizes, resolve_sizes
+from .two_batch import two_batch
+
+# Numbers of a probe's own random streams; those of a run are below 20.
+_ALL, _REFERENCE, _CURVATURE, _DRAWS, _DRAW_NOISE, _WARM, _SIGNS, _LINE = range(20, 28)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """The rows of one probe and what they cost."""
+
+    rows: tuple[ProbeRow, ...]
+    cost: ProbeCost
+
+
+class Probe:
+    """Measures one run, as often as it is asked; each time with examples of its own, which (seed, step) decide."""
+
+    def __init__(self, workload: Workload, settings: TrainSettings) -> None:
+        """Check that the settings' probes can be had for ``workload``.
+
+        Raises:
+            SettingsError: Sizes that don't fit together, or a cost beyond the bound.
+        """
+        assert settings.probes is not None
+        self._workload, self._settings, self._probes = workload, settings, settings.probes
+        check_cost(self._probes, self._sizes(settings.plan().micro_batch_size), batch_size=settings.batch_size)
+
+    def _sizes(self, free_pass: int) -> ProbeSizes:
+        return resolve_sizes(
+            self._probes,
+            batch_size=self._settings.batch_size,
+            micro_batch_size=self._settings.engine.micro_batch_size,
+            free_pass=free_pass,
+            independent=self._workload.examples_are_independent,
+        )
+
+    def measure(self, model: nn.Module, optimizer: Optimizer, *, step: int, micro_batch_size: int) -> Measurement:
+        """Measure at the weights of ``model`` and the state of ``optimizer``; neither is changed.
+
+        Args:
+            model: The workload's model, in training mode.
+            optimizer: That of the run, whose parameters are the model's.
+            step: Optimiser steps taken.
+            micro_batch_size: Examples that are known to fit into one pass.
+
+        Raises:
+            SettingsError: The model can't be copied, or a pass does not fit into memory.
+        """
+        with isolated(next(model.parameters()).device, seed=mix(self._settings.seed, step, _ALL)):
+            sizes = self._sizes(micro_batch_size)
+            return _Measuring(self._workload, self._settings, sizes, model=model, optimizer=optimizer, step=step).run()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Reference:
+    """What all draws of a probe are set against: examples apart from theirs, the gradient and H on them."""
+
+    batch: Batch
+    gradient: Vector
+    curvature: CurvatureBatch
+
+
+class _Measuring:
+    """One measurement, with its streams of examples."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        settings: TrainSettings,
+        sizes: ProbeSizes,
+        *,
+        model: nn.Module,
+        optimizer: Optimizer,
+        step: int,
+    ) -> None:
+        assert settings.probes is not None
+        self._workload, self._settings, self._probes, self._sizes = workload, settings, settings.probes, sizes
+        self._model, self._optimizer, self._step = model, optimizer, step
+        self._cost = ProbeCost()
+        self._loss = HeldLoss(workload, copy_model(model), self._cost)
+        self._rows = Rows(
+            step=step,
+            examples=step * settings.batch_size,
+            scopes=self._loss.names,
+            per_layer=self._probes.per_layer,
+        )
+
+    def run(self) -> Measurement:
+        asks = self._probes.asks_for
+        reference = self._reference() if asks("curvature", "one_step", "line_search") else None
+        ladder = self._ladder() if self._sizes.ladder else None
+        lines = self._lines(reference) if reference and asks("line_search") else None
+        if reference and asks("curvature"):
+            add_l1(reference.gradient, self._sizes, self._rows)
+        batches = self._stream(self._sizes.draw, _DRAWS)
+        for draw in range(self._probes.draws):
+            torch.manual_seed(self._seed(_DRAW_NOISE, draw))
+            self._measure_draw(draw, next(batches), reference, ladder, lines)
+        return Measurement(rows=tuple(self._rows.rows), cost=self._cost)
+
+    def _measure_draw(
+        self, draw: int, batch: Batch, reference: _Reference | None, ladder: Ladder | None, lines: LineSearch | None
+    ) -> None:
+        asks, sizes, rows = self._probes.asks_for, self._sizes, self._rows
+        vectors: list[Vector] = []
+        if asks("two_batch", "per_example", "curvature"):
+            drawn = two_batch(self._loss, batch, sizes, rows, draw=draw)
+            if asks("per_example") and draw < self._probes.per_example_draws:
+                per_example(self._loss, batch, sizes, rows, draw=draw)
+            if reference and asks("curvature"):
+                vectors = curvature_vectors(drawn, reference.gradient, draw=draw, seed=self._seed(_SIGNS, draw))
+                add_noise_to_signal(drawn, reference.gradient, sizes, rows, draw=draw)
+        directions = ladder.directions(self._loss, batch) if ladder else {}
+        if lines:
+            for batch_size, direction in directions.items():
+                lines.add(direction, rows, batch_size=batch_size, draw=draw)
+        steps = list(directions.values()) if asks("one_step") else []
+        if reference is None or not vectors + steps:
+            return
+        products = reference.curvature.products(vectors + steps)
+        if vectors:
+            add_curvature(vectors, products[: len(vectors)], sizes, rows, draw=draw)
+        if steps:
+            add_update(directions, products[len(vectors) :], reference.gradient, rows, draw=draw)
+
+    def _reference(self) -> _Reference:
+        sizes = self._sizes
+        batch = next(self._stream(sizes.reference, _REFERENCE))
+        gradient: Vector = []
+        if self._probes.asks_for("curvature", "one_step"):
+            gradient = self._loss.gradient(batch, size=sizes.reference, pass_size=sizes.reference_pass)
+        curvature = CurvatureBatch(
+            self._loss, batch, size=sizes.curvature, pass_size=sizes.reference_pass, seed=self._seed(_CURVATURE)
+        )
+        return _Reference(batch=batch, gradient=gradient, curvature=curvature)
+
+    def _ladder(self) -> Ladder:
+        return Ladder(
+            self._workload,
+            self._settings,
+            self._sizes,
+            model=self._model,
+            optimizer=self._optimizer,
+            warm={size: self._stream(size, _WARM, size) for size in self._sizes.ladder},
+        )
+
+    def _lines(self, reference: _Reference) -> LineSearch:
+        return LineSearch(
+            HeldLoss(self._workload, copy_model(self._model), self._cost),
+            reference.batch,
+            self._sizes,
+            rates=[self._settings.learning_rate * factor for factor in self._probes.line_rate_factors],
+            seed=self._seed(_LINE),
+        )
+
+    def _stream(self, batch_size: int, *kind: int) -> Iterator[Batch]:
+        return self._workload.train_batches(batch_size=batch_size, seed=self._seed(*kind))
+
+    def _seed(self, *kind: int) -> int:
+        return mix(self._settings.seed, self._step, *kind)

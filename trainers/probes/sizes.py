@@ -1,0 +1,139 @@
+"""How many examples stand behind each measured quantity."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..batching import largest_divisor
+from ..errors import SettingsError
+from .settings import ProbeSettings
+
+_SHARDS = 8
+_COUPLED_SHARDS = 4  # each shard couples fewer examples than the run does, so they are kept larger
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProbeSizes:
+    """Examples of each batch of a probe.
+
+    Attributes:
+        small: Of the small batch.
+        large: Of the large batch.
+        curvature: Of the curvature batch.
+        reference: Of the reference batch.
+        ladder: Of the optimiser's batches; empty where no direction is measured.
+        unit: What all are multiples of: the run's micro-batch where it couples examples, else 1.
+        independent: Whether the loss is a mean over examples.
+        additive: Whether a batch's gradient is the mean of its parts': where examples are independent, and where the
+            run's micro-batches are all that couples them.
+        coupled_pass: What a pass over the reference batch holds where the loss couples examples.
+        free_pass: The most that any pass holds where it doesn't.
+    """
+
+    small: int
+    large: int
+    curvature: int
+    reference: int
+    ladder: tuple[int, ...]
+    unit: int
+    independent: bool
+    additive: bool
+    coupled_pass: int
+    free_pass: int
+
+    @property
+    def draw(self) -> int:
+        """Examples of one draw; its batches are the beginnings of these."""
+        return max(self.large, *self.ladder) if self.ladder else self.large
+
+    def drawn_pass(self, batch_size: int) -> int:
+        """Return the examples of one pass over a drawn batch."""
+        if self.independent:
+            return min(batch_size, self.free_pass)
+        return self.unit if self.additive else batch_size
+
+    @property
+    def reference_pass(self) -> int:
+        """Examples of one pass over the reference batch, and over the curvature batch."""
+        return min(self.curvature, self.free_pass) if self.independent else self.coupled_pass
+
+
+def resolve_sizes(
+    probes: ProbeSettings, *, batch_size: int, micro_batch_size: int | None, free_pass: int, independent: bool
+) -> ProbeSizes:
+    """Fill in what ``probes`` leaves open.
+
+    The large batch is the run's; the small one its eighth (a quarter where the loss couples examples); the curvature
+    batch its quarter, which keeps a probe of two batch sizes and the curvature below 40 training steps; the reference
+    batch its double; the ladder doubles from the small batch to the large one.
+
+    Args:
+        probes: The settings.
+        batch_size: Of the run.
+        micro_batch_size: The run's setting; where examples are coupled it is part of the loss, so that all sizes must
+            be multiples of it. Without it a batch is coupled as a whole, and batches of two sizes have two losses:
+            their difference is then in every estimate that compares sizes.
+        free_pass: The most examples that a pass may hold where they are independent.
+        independent: Whether the loss is a mean over examples.
+
+    Raises:
+        SettingsError: The sizes don't fit together.
+    """
+    unit = 1 if independent else micro_batch_size or 1
+    large = probes.large_batch_size or batch_size
+    shards = _SHARDS if independent else _COUPLED_SHARDS
+    parts = largest_divisor(max(1, large // unit), at_most=max(1, large // unit // shards))
+    small = probes.small_batch_size or unit * parts
+    curvature = probes.curvature_batch_size or max(unit, large // 4 // unit * unit)
+    reference = probes.reference_batch_size or max(2 * large, curvature) // curvature * curvature
+    ladder: tuple[int, ...] = ()
+    if probes.asks_for("one_step", "line_search"):
+        ladder = probes.ladder or tuple(small * 2**k for k in range((large // small).bit_length()))
+    sizes = ProbeSizes(
+        small=small,
+        large=large,
+        curvature=curvature,
+        reference=reference,
+        ladder=ladder,
+        unit=unit,
+        independent=independent,
+        additive=independent or micro_batch_size is not None,
+        coupled_pass=micro_batch_size or min(curvature, batch_size),
+        free_pass=probes.micro_batch_size or free_pass,
+    )
+    _check(sizes)
+    return sizes
+
+
+def _check(sizes: ProbeSizes) -> None:
+    if sizes.large % sizes.small or sizes.large < 2 * sizes.small:
+        raise SettingsError(
+            "probes.large_batch_size must be a multiple of small_batch_size and larger, but got "
+            f"{sizes.large} with {sizes.small}; nearest: {max(2, round(sizes.large / sizes.small)) * sizes.small}"
+        )
+    if sizes.curvature > sizes.reference:
+        raise SettingsError(
+            "probes.reference_batch_size must be at least curvature_batch_size, but got "
+            f"{sizes.reference} with {sizes.curvature}; leave one out"
+        )
+    if sizes.independent:
+        return
+    named = [
+        ("small_batch_size", sizes.small),
+        ("curvature_batch_size", sizes.curvature),
+        ("reference_batch_size", sizes.reference),
+        *(("ladder", size) for size in sizes.ladder),
+    ]
+    for name, size in named:
+        if size % sizes.unit or size < 2:
+            raise SettingsError(
+                f"probes.{name} must be at least 2, and a multiple of the run's micro_batch_size, where the loss "
+                f"couples examples, but got {size} with {sizes.unit}; nearest: "
+                f"{max(2, sizes.unit, size // sizes.unit * sizes.unit)}"
+            )
+    for name, size in named[1:3]:
+        if size % sizes.coupled_pass:
+            raise SettingsError(
+                f"probes.{name} must be a multiple of the {sizes.coupled_pass} examples that a pass couples, but got "
+                f"{size}; nearest: {(size // sizes.coupled_pass + 1) * sizes.coupled_pass}"
+            )
