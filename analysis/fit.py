@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .intervals import TAIL
 from .law import Array, Law, Parameter
 from .likelihood import RATE_REACH, Box, fit_draws, fit_fixed, fit_point, search_box, unbiased_scatter
 from .observations import Observations, observe
-from .optimum import COVERAGE, OptimumDraws
+from .optimum import OptimumDraws
 
 FitStatus = Literal["ok", "at_bound", "unbounded_low", "unbounded_high", "failed"]
-TAIL = (1.0 - COVERAGE) / 2.0
 NO_KNOWLEDGE = 5.0
 """Scatter in ln rate that stands for any larger one: a rate known to a factor of 150 is not known."""
 

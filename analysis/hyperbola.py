@@ -18,8 +18,8 @@ from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from .hyperbola_likelihood import RUNGS, Likelihood, StepPoints, best_point, likely_region
+from .intervals import COVERAGE
 from .law import Array
-from .optimum import COVERAGE
 
 HyperbolaStatus = Literal["ok", "unbounded_low", "unbounded_high", "unbounded", "failed"]
 FEWEST_BATCH_SIZES = 3

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .intervals import TAIL, open_quantile
 from .law import Array
-from .optimum import COVERAGE
 from .probe_rows import Draws, Key
 
-TAIL = (1.0 - COVERAGE) / 2.0
 RESAMPLES = 2000
 
 
@@ -95,8 +94,8 @@ def summarise(samples: Array) -> Estimate:
     An infinite end is not known, nor is any without samples. A sample without any value counts against both ends.
     """
     value, drawn = float(samples[0]), samples[1:]
-    low = _quantile(np.where(np.isnan(drawn), -np.inf, drawn), TAIL)
-    high = _quantile(np.where(np.isnan(drawn), np.inf, drawn), 1.0 - TAIL)
+    low = open_quantile(np.where(np.isnan(drawn), -np.inf, drawn), TAIL)
+    high = open_quantile(np.where(np.isnan(drawn), np.inf, drawn), 1.0 - TAIL)
     return Estimate(
         value=value if np.isfinite(value) else np.nan,
         low=min(low, value) if np.isfinite(low) else np.nan,
@@ -125,11 +124,3 @@ def positive_ratio(numerator: Array, denominator: Array) -> Array:
         ratio = numerator / np.where(both, denominator, 1.0)
     result = np.where(both, ratio, np.where(numerator > 0, np.inf, np.where(denominator > 0, 0.0, np.nan)))
     return np.where(np.isnan(numerator) | np.isnan(denominator), np.nan, result)
-
-
-def _quantile(values: Array, level: float) -> float:
-    """Return a quantile of values that may be infinite, without interpolating between them."""
-    if not len(values):
-        return np.nan
-    ordered = np.sort(values)
-    return float(ordered[round(level * (len(ordered) - 1))])

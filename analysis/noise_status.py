@@ -56,9 +56,9 @@ def find_mean(
         more, reason = np.nan, doubt
     else:
         more = more_draws(found, draws, positive=positive)
-        reason = f"noise may have given the average its sign; needs {_count(more)}"
+        reason = f"noise may have given the average its sign; needs {count_words(more)}"
         if positive and found.value <= 0:
-            reason = f"the average is not positive; needs {_count(more)}"
+            reason = f"the average is not positive; needs {count_words(more)}"
     return Finding(
         value=found.value,
         low=found.low,
@@ -88,7 +88,7 @@ def find_ratio(over: Array | None, under: Array | None, draws: int, *, under_nam
     if weak.high < 0:
         return dataclasses.replace(open_ended, reason=f"{which} is negative")
     more = more_draws(weak, draws)
-    return dataclasses.replace(open_ended, more_draws=more, reason=f"{which} may be zero; needs {_count(more)}")
+    return dataclasses.replace(open_ended, more_draws=more, reason=f"{which} may be zero; needs {count_words(more)}")
 
 
 def more_draws(found: Estimate, draws: int, *, positive: bool = True) -> float:
@@ -104,5 +104,6 @@ def more_draws(found: Estimate, draws: int, *, positive: bool = True) -> float:
     return float(max(np.ceil(draws * ((half / size) ** 2 - 1.0)), 1.0))
 
 
-def _count(more: float) -> str:
+def count_words(more: float) -> str:
+    """Return how many more draws are needed, in words."""
     return f"about {more:.2g} more draws" if np.isfinite(more) else "more draws"

@@ -12,6 +12,7 @@ import pandas as pd
 
 from .batches import Batch, batches_of
 from .cells import Outcome, from_score, tabulate_cells
+from .intervals import TAIL, open_quantile
 from .law import Array
 from .local_quadratic import Vertices
 from .windows import LocalMinimum, find_minima
@@ -27,7 +28,6 @@ OPTIMUM_COLUMNS = (
     "cells",  # cells that are not failed, diverged ones included
     "seeds",  # seeds of a usable cell, the fewest
 )
-COVERAGE = 0.95
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,9 +141,8 @@ def _summary(
     torn |= side > 0 and share_low > 0.25
     if lost or torn:
         return {"learning_rate": np.nan, "low": np.nan, "high": np.nan, "status": "unresolved"}
-    tail = (1.0 - COVERAGE) / 2.0
-    low = _quantile(np.where(drawn.side < 0, -np.inf, drawn.position), tail)
-    high = _quantile(np.where(drawn.side > 0, np.inf, drawn.position), 1.0 - tail)
+    low = open_quantile(np.where(drawn.side < 0, -np.inf, drawn.position), TAIL)
+    high = open_quantile(np.where(drawn.side > 0, np.inf, drawn.position), 1.0 - TAIL)
     if side:
         bound = max(position, high) if side < 0 else min(position, low)
         if not np.isfinite(bound):  # too many draws lie at the other end: nothing is known
@@ -166,12 +165,6 @@ def _summary(
         "high": 2.0**high if np.isfinite(high) else np.nan,
         "status": "interior",
     }
-
-
-def _quantile(values: Array, level: float) -> float:
-    """Return a quantile of values that may be infinite, without interpolating between them."""
-    ordered = np.sort(values)
-    return float(ordered[round(level * (len(ordered) - 1))])
 
 
 def _unresolved(draws: int) -> Vertices:

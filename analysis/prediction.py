@@ -17,8 +17,9 @@ import pandas as pd
 
 from .compare import FEWEST_BATCH_SIZES, Verdict, decide
 from .errors import TableError
-from .fit import TAIL, FitResult
+from .fit import FitResult
 from .fit_tables import fit_laws
+from .intervals import TAIL
 from .law import Array, Law
 from .laws import LAWS
 from .optimum import locate_optima

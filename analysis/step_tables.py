@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from .optimum import COVERAGE
+from .intervals import COVERAGE
 from .tradeoff import STEP_COLUMNS
 
 RUN_COUNT_COLUMNS = ("runs", "not_reached", "diverged", "failed")

@@ -15,6 +15,7 @@ import pandas as pd
 
 from .fit import Estimate
 from .fit_tables import Fits
+from .intervals import TAIL
 from .law import Law
 from .laws import LAWS
 from .observations import NORMAL_95
@@ -40,7 +41,6 @@ SURFACE_COLUMNS = (
     "difference_sd",  # surface less first route, in combined standard deviations
 )
 SURFACE_OPTIMUM_COLUMNS = ("sweep", "batch_size", "learning_rate", "low", "high")
-TAIL = 0.025
 
 
 def fit_surface(

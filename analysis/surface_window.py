@@ -26,6 +26,8 @@ LOWEST_HEIGHT = 6.0
 """Height of a window in standard deviations of a cell; in a lower one the noise decides which cells are in."""
 AS_GOOD = 1.5
 """A window stands beside the best one if its ridge's interval, squared, is at most this many times as wide."""
+ITERATIONS = 30
+"""Steps of a window's search. In 1 of 48 simulated studies ten more moved a ridge, by 1 %."""
 MOST_STANDING = 4
 """Windows that enter the intervals, the best ones."""
 RICHER_SHARE = 0.5
@@ -154,7 +156,7 @@ def _fitted(data: SurfaceData, insides: Insides, starts: Array, *, quartic: bool
     problems = SurfaceProblems(
         grid=grid, score=grid.score[None], precision=np.repeat(precision[kept], len(starts), axis=0), quartic=quartic
     )
-    solved = problems.solve(np.tile(starts, (len(kept), 1)), iterations=30)
+    solved = problems.solve(np.tile(starts, (len(kept), 1)), iterations=ITERATIONS)
     square = np.where(np.isfinite(solved.square), solved.square, np.inf).reshape(len(kept), len(starts))
     result = []
     for i, lowest in enumerate(np.argmin(square, axis=1)):

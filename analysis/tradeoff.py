@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from .hyperbola import Hyperbola, Interval, StepPoints, fit_hyperbola
+from .intervals import TAIL
 from .law import Array
 from .noise import NEAREST
 from .observations import NORMAL_95
-from .optimum import COVERAGE, Optima
+from .optimum import Optima
 
-TAIL = (1.0 - COVERAGE) / 2.0
 TRADEOFF_COLUMNS = (
     "sweep",
     "s_min",

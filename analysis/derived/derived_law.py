@@ -99,6 +99,35 @@ class DerivedLaw:
         return "not_resolved", f"noise leaves no {' and no '.join(ends)} end"
 
 
+def direct_law(
+    name: str,
+    constants: Constants,
+    *,
+    batch_sizes: Sequence[float],
+    rates: Sequence[Array],
+    reasons: Mapping[float, str],
+) -> DerivedLaw:
+    """Return the law of a derivation without a closed form.
+
+    Args:
+        name: of the derivation.
+        constants: of the probe point.
+        batch_sizes: at which something was measured, ascending.
+        rates: at each of them the value and samples, shape (1 + resamples,).
+        reasons: batch size -> why its rate is not resolved.
+    """
+    return DerivedLaw(
+        derivation=name,
+        law=None,
+        trial_id=constants.point.trial_id,
+        step=constants.point.step,
+        batch_size=np.array(batch_sizes, dtype=float),
+        rates=np.stack(list(rates), axis=1) if rates else np.empty((1, 0)),
+        missing="" if rates else NOT_MEASURED,
+        reasons=reasons,
+    )
+
+
 def derive_closed_form(
     derivation: Derivation, constants: Constants, *, optimizer: Optimizer, batch_sizes: ArrayLike
 ) -> DerivedLaw:

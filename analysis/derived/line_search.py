@@ -6,9 +6,8 @@ import numpy as np
 
 from ..law import Array
 from ..noise_scale import Constants
-from ..noise_status import NOT_MEASURED
 from ..probe_rows import LINE_LOSS
-from .derived_law import DerivedLaw
+from .derived_law import DerivedLaw, direct_law
 
 NAME = "line_search"
 ASSUMES = "the tried rates are close enough for a parabola through the lowest loss and its two neighbours"
@@ -35,16 +34,7 @@ def line_search_law(constants: Constants) -> DerivedLaw:
             reasons[b] = "the loss rose at every rate tried; smaller ones are needed"
         elif np.isposinf(vertex[0]):
             reasons[b] = "the loss still fell at the largest rate tried; larger ones are needed"
-    return DerivedLaw(
-        derivation=NAME,
-        law=None,
-        trial_id=point.trial_id,
-        step=point.step,
-        batch_size=np.array(ladder, dtype=float),
-        rates=np.stack(columns, axis=1) if columns else np.empty((1, 0)),
-        missing="" if ladder else NOT_MEASURED,
-        reasons=reasons,
-    )
+    return direct_law(NAME, constants, batch_sizes=ladder, rates=columns, reasons=reasons)
 
 
 def lowest_rate(rates: Array, losses: Array) -> Array:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..law import Array
 from ..mean_draws import positive_ratio, summarise
 from ..noise_scale import Constants
-from ..noise_status import NOT_MEASURED, more_draws
-from .derived_law import DerivedLaw
+from ..noise_status import count_words, more_draws
+from .derived_law import DerivedLaw, direct_law
 
 NAME = "one_step"
 ASSUMES = "the loss is a parabola along a step; the optimiser's state at the probe is one like any other"
@@ -33,16 +31,6 @@ def one_step_law(constants: Constants) -> DerivedLaw:
             found = summarise(samples)
             if found.bounded and not found.low > 0:
                 more = more_draws(found, len(point.series[raw, b, 0.0]))
-                need = f"about {more:.2g} more draws" if np.isfinite(more) else "more draws"
-                sign = "is negative" if found.high < 0 else f"may be zero; needs {need}"
+                sign = "is negative" if found.high < 0 else f"may be zero; needs {count_words(more)}"
                 reasons[b] = f"the {what} along the update {sign}"
-    return DerivedLaw(
-        derivation=NAME,
-        law=None,
-        trial_id=point.trial_id,
-        step=point.step,
-        batch_size=np.array(ladder, dtype=float),
-        rates=np.stack(columns, axis=1) if columns else np.empty((1, 0)),
-        missing="" if ladder else NOT_MEASURED,
-        reasons=reasons,
-    )
+    return direct_law(NAME, constants, batch_sizes=ladder, rates=columns, reasons=reasons)

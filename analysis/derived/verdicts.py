@@ -23,6 +23,7 @@ import dataclasses
 
 import numpy as np
 
+from ..compare import TOLERANCE
 from ..law import Array
 from ..mean_draws import Estimate, summarise
 
@@ -46,8 +47,8 @@ DERIVATION_VERDICT_COLUMNS = (
 )
 SLOPE_TOLERANCE = 0.25
 """In the exponent: the rules in use (constant, root, linear) lie 0.5 apart, and this tells them apart."""
-BEND_TOLERANCE = 0.5 * np.log(2.0)
-"""Half an octave of the rate; also what calls two fitted curves the same (``analysis/compare.py``)."""
+BEND_TOLERANCE = TOLERANCE
+"""Half an octave of the rate, as between two fitted curves."""
 LEVEL_TOLERANCE = np.log(2.0)
 """A factor of 2 in the rate, the step of a coarse sweep."""
 FEWEST_BATCH_SIZES = 3

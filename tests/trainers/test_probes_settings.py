@@ -1,10 +1,15 @@
 """Where probes lie, how large their batches are, what they cost, and what is refused."""
 
+import dataclasses
+
 import pytest
 
+from analysis import probe_rows
 from trainers.errors import SettingsError
 from trainers.loop import Finished, Measured, Probed, Progress, train
+from trainers.probes import rows
 from trainers.probes.cost import ProbeCost, planned_cost
+from trainers.probes.rows import ProbeRow
 from trainers.probes.settings import ProbeSettings
 from trainers.probes.sizes import resolve_sizes
 from trainers.settings import TrainSettings
@@ -218,3 +223,8 @@ def test_a_model_that_cannot_be_copied_is_a_clear_error():
     workload = Uncopied(workload_named("quadratic").settings)
     with pytest.raises(SettingsError, match=r"a probe measures on a copy of the model, but _Point can't be copied"):
         list(train(workload, run_settings(probes={"steps": [0]}), build_engine=ProbedEngine))
+
+
+def test_rows_have_the_columns_and_the_scope_that_the_analysis_reads():
+    assert tuple(field.name for field in dataclasses.fields(ProbeRow)) == probe_rows.PROBE_COLUMNS
+    assert rows.ALL == probe_rows.ALL
