@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 import plotly.offline
 
+from .derived_study import DerivedStudy
 from .figures import DARK, LIGHT, css_variables
 from .page.closing import baselines_section, origin_section, trials_section
 from .page.columns import complete, distinct_words
+from .page.derived import derived_markup
 from .page.markup import Markup, asset, capitalised, paragraph, prose, script_hash, text
 from .page.overview import FOLDED_FROM, MOST_DRAWN_FULLY, overview, short_answer
 from .page.sections import sweep_section
@@ -31,6 +33,7 @@ def write_report(
     groups: pd.DataFrame | None = None,
     source: str = "",
     notes: Sequence[str] = (),
+    derived: DerivedStudy | None = None,
 ) -> Path:
     """Write the report to ``path`` in one piece: readers see the old file or the new one, never half of it.
 
@@ -47,22 +50,25 @@ def write_report(
         groups: the column sweep and the columns that split the trials into sweeps, one row a sweep.
         source: where the trials were read from, in words.
         notes: sentences about how they were read.
+        derived: what the probes of these sweeps say.
 
     Returns:
         The path written.
     """
-    sweeps = split_sweeps(analysis, complete(trials))
+    sweeps = split_sweeps(analysis, complete(trials), derived)
     folded = len(sweeps) >= FOLDED_FROM
     body = "".join(
         [
-            _header(title, trials, sweeps, source=source, folded=folded),
+            _header(
+                title, trials, source=source, sweeps=[sweep.name for sweep in sweeps], linked=not folded, overview=True
+            ),
             "<main>",
-            _answer(sweeps, folded=folded),
+            _answer({sweep.name: _sentences(sweep) for sweep in sweeps}, short=short_answer(sweeps) if folded else ()),
             overview(sweeps, analysis.optima, groups),
             *(
                 sweep_section(
                     sweep,
-                    answer=_sentences(sweep) if folded else None,
+                    answer=[_without_name(line, sweep.name) for line in _sentences(sweep)] if folded else None,
                     all_figures=len(sweeps) <= MOST_DRAWN_FULLY,
                 )
                 for sweep in sweeps
@@ -73,10 +79,51 @@ def write_report(
             "</main>",
         ]
     )
-    destination = Path(path)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    _write_atomically(destination, _page(title, body))
-    return destination
+    return _write_page(path, title, body)
+
+
+def write_probe_report(
+    derived: DerivedStudy,
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    trials: pd.DataFrame,
+    study_description: Mapping[str, Any] | None = None,
+    source: str = "",
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a report of derived laws alone, of probes without a sweep; see ``write_report``.
+
+    Args:
+        derived: what the probes say.
+        path: the HTML file; missing folders are made.
+        title: heading of the page.
+        trials: the probe runs and any other trials, as in ``write_report``.
+        study_description: the resolved study, plain JSON values.
+        source: where the trials were read from, in words.
+        notes: sentences about how they were read.
+
+    Returns:
+        The path written.
+    """
+    names = derived.sweeps
+    said = {name: derived.sentences(name) for name in names}
+    body = "".join(
+        [
+            _header(title, trials, source=source, sweeps=names, linked=True, overview=False),
+            "<main>",
+            _answer(said, short=() if names else ("No probe gave anything to derive a law from.",)),
+            *(
+                f'<section id="sweep-{number}"><h2>{text(name)}</h2>'
+                f"{derived_markup(derived.select(name), number=number, first=1)}</section>"
+                for number, name in enumerate(names, start=1)
+            ),
+            trials_section(trials),
+            origin_section(trials, study_description=study_description, source=source, notes=notes),
+            "</main>",
+        ]
+    )
+    return _write_page(path, title, body)
 
 
 def _page(title: str, body: Markup) -> Markup:
@@ -106,9 +153,11 @@ def _page(title: str, body: Markup) -> Markup:
     )
 
 
-def _header(title: str, trials: pd.DataFrame, sweeps: list[Sweep], *, source: str, folded: bool) -> Markup:
-    links = [("overview", "All sweeps")] if len(sweeps) > 1 else []
-    links += [] if folded else [(f"sweep-{sweep.number}", sweep.name) for sweep in sweeps]
+def _header(
+    title: str, trials: pd.DataFrame, *, source: str, sweeps: Sequence[str], linked: bool, overview: bool
+) -> Markup:
+    links = [("overview", "All sweeps")] if overview and len(sweeps) > 1 else []
+    links += [(f"sweep-{number}", name) for number, name in enumerate(sweeps, start=1)] if linked else []
     links += [("trials", "All trials"), ("origin", "How this was made")]
     items = "".join(f'<li><a href="#{name}">{text(words)}</a></li>' for name, words in links)
     origin = source or ", ".join(distinct_words(trials, "study"))
@@ -122,26 +171,40 @@ def _header(title: str, trials: pd.DataFrame, sweeps: list[Sweep], *, source: st
     )
 
 
-def _answer(sweeps: list[Sweep], *, folded: bool) -> Markup:
-    """Return the answer in words: of each sweep the verdict large and the rest as a list, or of many the sum."""
+def _answer(said: Mapping[str, Sequence[str]], *, short: Sequence[str] = ()) -> Markup:
+    """Return the answer in words: of each sweep the verdict large and the rest as a list, or ``short`` instead.
+
+    Args:
+        said: sweep -> its sentences, the first of which is its answer.
+        short: sentences about many sweeps together.
+    """
     parts = []
-    if folded:
-        first, *others = short_answer(sweeps)
+    if short:
+        first, *others = short
         parts = [paragraph(first, kind="lead"), *(paragraph(line) for line in others)]
-    for sweep in [] if folded else sweeps:
-        verdict, *others = sweep.tables.sentences() or [f"{sweep.name}: there is nothing to answer from yet."]
-        items = "".join(f"<li>{prose(_without_name(line, sweep.name))}</li>" for line in others)
+    for name, sentences in {} if short else said.items():
+        verdict, *others = sentences or [f"{name}: there is nothing to answer from yet."]
+        items = "".join(f"<li>{prose(_without_name(line, name))}</li>" for line in others)
         parts.append(paragraph(verdict, kind="lead") + (f"<ul>{items}</ul>" if items else ""))
     return f'<section id="answer" class="answer"><h2>The answer</h2>{"".join(parts)}</section>'
 
 
 def _sentences(sweep: Sweep) -> list[str]:
-    return [_without_name(line, sweep.name) for line in sweep.tables.sentences()]
+    """Return the answer of a sweep, and in one sentence what derived laws say; the section has the rest of that."""
+    derived = [] if sweep.derived is None else sweep.derived.sentences(sweep.name)
+    return [*sweep.tables.sentences(), *derived[:1]]
 
 
 def _without_name(line: str, sweep: str) -> str:
     """Return a sentence without the name of the sweep that it stands under."""
     return capitalised(line.removeprefix(f"{sweep}: ")) if line.startswith(f"{sweep}: ") else line
+
+
+def _write_page(path: str | os.PathLike[str], title: str, body: Markup) -> Path:
+    destination = Path(path)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _write_atomically(destination, _page(title, body))
+    return destination
 
 
 def _write_atomically(path: Path, page: str) -> None:

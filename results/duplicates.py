@@ -9,24 +9,25 @@ import pandas as pd
 from .schema import Status
 
 
-def one_row_a_trial(tables: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Join tables of trials and curves, the oldest first; of each trial keep one row and that row's curve.
+def one_row_a_trial(tables: Sequence[tuple[pd.DataFrame, ...]]) -> tuple[pd.DataFrame, ...]:
+    """Join tables, the oldest first; of each trial keep one row and what was measured in that row's run.
 
     The row that did not fail is kept, and among equals the newest.
 
     Args:
-        tables: at least one pair; columns as in ``TRIAL_COLUMNS`` and ``CURVE_COLUMNS``.
+        tables: at least one tuple, of equal lengths: the trials, and tables of what was measured in their runs, each
+            with the column ``trial_id``.
     """
     best: dict[str, tuple[bool, int]] = {}
-    for number, (trials, _) in enumerate(tables):
+    for number, (trials, *_) in enumerate(tables):
         for trial_id, status in zip(trials["trial_id"], trials["status"], strict=True):
             best[trial_id] = max(best.get(trial_id, (False, 0)), (status != Status.FAILED, number))
-    kept_trials, kept_curves = [], []
-    for number, (trials, curves) in enumerate(tables):
+    kept: list[tuple[pd.DataFrame, ...]] = []
+    for number, (trials, *others) in enumerate(tables):
         ids = {trial_id for trial_id, (_, chosen) in best.items() if chosen == number}
-        kept_trials.append(trials[trials["trial_id"].isin(ids)].drop_duplicates("trial_id", keep="last"))
-        kept_curves.append(curves[curves["trial_id"].isin(ids)])
-    return _join(kept_trials), _join(kept_curves)
+        once = trials.drop_duplicates("trial_id", keep="last")
+        kept.append(tuple(table[table["trial_id"].isin(ids)] for table in (once, *others)))
+    return tuple(_join(list(frames)) for frames in zip(*kept, strict=True))
 
 
 def _join(frames: list[pd.DataFrame]) -> pd.DataFrame:

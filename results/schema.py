@@ -13,6 +13,10 @@ from typing import Any
 SCHEMA_VERSION = 1
 
 
+SWEEP, PROBE = "sweep", "probe"
+"""What a trial is for (column ``purpose``)."""
+
+
 class Status(StrEnum):
     """How a trial ended. Bad luck is data; only ``FAILED`` is kept out of every fit."""
 
@@ -54,14 +58,17 @@ class TrialSpec:
     target: Mapping[str, Any] | None
     evaluation: Mapping[str, Any]
     engine: Mapping[str, Any]
+    probes: Mapping[str, Any] | None = None
+    """What is measured inside the run (``trainers.probes``). Its losses are those of the run without."""
 
     def __post_init__(self) -> None:
         """Round the rate to the shared grid, so that equality and id agree."""
         object.__setattr__(self, "learning_rate", round_rate(self.learning_rate))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec as plain JSON values, in the order of the fields."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        """Return the spec as plain JSON values, in the order of the fields; without ``probes`` where there are none."""
+        values = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return values if self.probes is not None else {k: v for k, v in values.items() if k != "probes"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialSpec:
@@ -97,15 +104,19 @@ def _plain(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
-    """A stored column: its pandas type, its unit (empty when it has none) and its meaning."""
+    """A stored column: its pandas type, its unit (empty when it has none) and its meaning.
+
+    ``default`` is what rows hold that were stored before there was such a column; None where there are no such rows.
+    """
 
     dtype: str
     unit: str
     meaning: str
+    default: str | float | None = None
 
 
-def _column(dtype: str, unit: str, meaning: str) -> Column:
-    return Column(dtype=dtype, unit=unit, meaning=meaning)
+def _column(dtype: str, unit: str, meaning: str, default: str | float | None = None) -> Column:
+    return Column(dtype=dtype, unit=unit, meaning=meaning, default=default)
 
 
 TRIAL_COLUMNS: Mapping[str, Column] = {
@@ -130,6 +141,7 @@ TRIAL_COLUMNS: Mapping[str, Column] = {
     "train_seconds": _column("float64", "s", "time inside optimiser steps; evaluation excluded"),
     "evaluate_seconds": _column("float64", "s", "time inside evaluations"),
     "setup_seconds": _column("float64", "s", "model, data and engine construction"),
+    "probe_seconds": _column("float64", "s", "time inside probes; in none of the other times", 0.0),
     "examples_per_second": _column("float64", "examples/s", "examples / train_seconds"),
     "world_size": _column("int64", "", "data-parallel workers"),
     "micro_batch_size": _column("int64", "examples", "examples per forward pass on one worker, at the end"),
@@ -142,6 +154,7 @@ TRIAL_COLUMNS: Mapping[str, Column] = {
     "message": _column("str", "", "why a trial failed or diverged; empty otherwise"),
     "started_at": _column("str", "UTC", "ISO 8601 time at which the trial began"),
     "spec": _column("str", "JSON", "the whole specification"),
+    "purpose": _column("str", "", "sweep, or probe: a cell's run once more with probes, part of no fit", SWEEP),
 }
 
 CURVE_COLUMNS: Mapping[str, Column] = {
@@ -150,6 +163,19 @@ CURVE_COLUMNS: Mapping[str, Column] = {
     "examples": _column("int64", "examples", "examples before the measurement"),
     "name": _column("str", "", "quantity, such as train_loss or a workload metric"),
     "value": _column("float64", "", "its value"),
+}
+
+PROBE_COLUMNS: Mapping[str, Column] = {
+    "trial_id": _column("str", "", "hash of the specification of the probe run"),
+    "step": _column("int64", "steps", "optimiser steps before the probe"),
+    "examples": _column("int64", "examples", "examples before the probe"),
+    "name": _column("str", "", "raw quantity, such as gradient_square"),
+    "scope": _column("str", "", "all, or the name of a parameter tensor"),
+    "batch_size": _column("int64", "examples", "examples behind each item; 0 where no batch is drawn"),
+    "rate": _column("float64", "", "learning rate along a line; NaN elsewhere"),
+    "draw": _column("int64", "", "rows of one step and draw are made from the same random batches"),
+    "total": _column("float64", "", "sum of the quantity over the items"),
+    "count": _column("int64", "", "items"),
 }
 
 
@@ -161,6 +187,8 @@ def validate_trial(row: Mapping[str, Any]) -> None:
         raise ValueError(f"a trial row has the columns of TRIAL_COLUMNS, but got missing {missing}, unknown {unknown}")
     if row["status"] not in set(Status):
         raise ValueError(f"status must be one of {[str(s) for s in Status]}, but got {row['status']!r}")
+    if row["purpose"] not in (SWEEP, PROBE):
+        raise ValueError(f"purpose must be {SWEEP} or {PROBE}, but got {row['purpose']!r}")
     if row["mode"] not in ("min", "max"):
         raise ValueError(f"mode must be min or max, but got {row['mode']!r}")
     if not (row["batch_size"] >= 1 and math.isfinite(row["learning_rate"]) and row["learning_rate"] > 0):

@@ -1,7 +1,7 @@
 """The only door to stored rows: append-only, atomic, on any fsspec URL.
 
-Layout under the store's root: ``parts/<trial_id>.json`` holds one finished trial with its curves;
-``compacted/<n>-trials.parquet`` and ``compacted/<n>-curves.parquet`` hold many. A part is removed only
+Layout under the store's root: ``parts/<trial_id>.json`` holds one finished trial with its curves and probes;
+``compacted/<n>-trials.parquet``, ``<n>-curves.parquet`` and ``<n>-probes.parquet`` hold many. A part is removed only
 after the Parquet files that contain it are complete, so a crash leaves duplicates, never gaps. Of a trial that
 is stored more than once, readers take the row that did not fail, and among equals the newest.
 """
@@ -9,20 +9,17 @@ is stored more than once, readers take the row that did not fail, and among equa
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fsspec
 import pandas as pd
 
 from .duplicates import one_row_a_trial
-from .schema import CURVE_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, Status, validate_trial
-
-_HEADER = f"batchlaw-part {SCHEMA_VERSION}"
+from .parts import MEASURED, conform, parse_part, part_of, tables_of
+from .schema import PROBE, TRIAL_COLUMNS, Status, validate_trial
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,8 +30,25 @@ class SkippedFile:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredTables:
+    """All that a store holds: one row a trial, and what was measured in the trials' runs.
+
+    Attributes:
+        trials: columns as in ``TRIAL_COLUMNS``.
+        curves: columns as in ``CURVE_COLUMNS``.
+        probes: columns as in ``PROBE_COLUMNS``.
+        skipped: files that are torn or foreign.
+    """
+
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    probes: pd.DataFrame
+    skipped: list[SkippedFile]
+
+
 class ResultStore:
-    """Trials and curves of one study. One process writes (the driver); any number may read meanwhile."""
+    """Trials, curves and probes of one study. One process writes (the driver); any number may read meanwhile."""
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         """Point at ``url``: a local folder, or any URL fsspec knows. Nothing is created or read yet."""
@@ -50,14 +64,20 @@ class ResultStore:
 
     # -- writing ------------------------------------------------------------------------------------
 
-    def append(self, trial: Mapping[str, Any], curves: Sequence[Mapping[str, Any]] = ()) -> None:
+    def append(
+        self,
+        trial: Mapping[str, Any],
+        curves: Sequence[Mapping[str, Any]] = (),
+        probes: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Store one finished trial. When this returns, the row survives a crash of the machine.
 
         A trial that is stored as failed may be stored once more; the new row then stands for it.
 
         Args:
             trial: a row with exactly ``TRIAL_COLUMNS``.
-            curves: rows with ``step``, ``examples``, ``name`` and ``value``.
+            curves: rows with ``CURVE_COLUMNS`` but the id.
+            probes: rows with ``PROBE_COLUMNS`` but the id.
 
         Raises:
             ValueError: the row breaks the schema, or a trial of this id is stored that did not fail.
@@ -67,23 +87,19 @@ class ResultStore:
         trial_id = trial["trial_id"]
         if self._statuses().get(trial_id, Status.FAILED) != Status.FAILED:
             raise ValueError(f"a trial is stored once, but {trial_id} is in {self.url} already")
-        columns = [name for name in CURVE_COLUMNS if name != "trial_id"]
-        payload = json.dumps(
-            {"trial": dict(trial), "curves": {name: [row[name] for row in curves] for name in columns}}
-        ).encode()
-        header = f"{_HEADER} {hashlib.sha256(payload).hexdigest()}\n".encode()
-        self._write(f"parts/{trial_id}.json", header + payload)
+        self._write(f"parts/{trial_id}.json", part_of(trial, {"curves": curves, "probes": probes}))
         self._statuses()[trial_id] = str(trial["status"])
 
     def compact(self) -> int:
-        """Move all parts into one pair of Parquet files and return how many trials were moved."""
+        """Move all parts into one set of Parquet files and return how many trials were moved."""
         parts, _ = self._read_parts()
         if not parts:
             return 0
         number = 1 + max((int(os.path.basename(p).split("-")[0]) for p in self._compacted("trials")), default=-1)
-        trials, curves = _frames(parts.values())
-        # Curves first: a trials file without its curves must never be visible.
-        self._write(f"compacted/{number:06d}-curves.parquet", _parquet(curves))
+        trials, *measured = tables_of(parts.values())
+        # Trials last: a trials file without what was measured must never be visible.
+        for table, frame in zip(MEASURED, measured, strict=True):
+            self._write(f"compacted/{number:06d}-{table}.parquet", _parquet(frame))
         self._write(f"compacted/{number:06d}-trials.parquet", _parquet(trials))
         for trial_id in parts:
             self._fs.rm_file(f"{self._root}/parts/{trial_id}.json")
@@ -134,30 +150,38 @@ class ResultStore:
 
     def trials(self) -> pd.DataFrame:
         """Return one row a trial, columns as in ``TRIAL_COLUMNS``; empty when nothing is stored."""
-        return self.read()[0]
+        return self.read().trials
 
     def curves(self) -> pd.DataFrame:
         """Return one row a measurement, columns as in ``CURVE_COLUMNS``."""
-        return self.read()[1]
+        return self.read().curves
 
     def skipped(self) -> list[SkippedFile]:
         """Return the files under the store that are torn or foreign, with the reason."""
-        return self.read()[2]
+        return self.read().skipped
 
-    def read(self) -> tuple[pd.DataFrame, pd.DataFrame, list[SkippedFile]]:
-        """Return trials, curves and the skipped files in one pass over the storage."""
+    def read(self) -> StoredTables:
+        """Return all tables in one pass over the storage."""
         parts, skipped = self._read_parts()
-        tables: list[tuple[pd.DataFrame, pd.DataFrame]] = []  # the oldest first
+        tables: list[tuple[pd.DataFrame, ...]] = []  # the oldest first
         for path in self._compacted("trials"):
             try:
-                rows = _conform(self._read_parquet(path), TRIAL_COLUMNS)
-                points = _conform(self._read_parquet(_curves_beside(path)), CURVE_COLUMNS)
+                tables.append(self._read_compacted(path))
             except Exception as error:  # pyarrow raises many types for a damaged file
                 skipped.append(SkippedFile(path=path, reason=_first_line(error)))
-                continue
-            tables.append((rows, points))
-        trials, curves = one_row_a_trial([*tables, _frames(parts.values())])
-        return trials, curves, skipped
+        trials, curves, probes = one_row_a_trial([*tables, tables_of(parts.values())])
+        return StoredTables(trials=trials, curves=curves, probes=probes, skipped=skipped)
+
+    def _read_compacted(self, path: str) -> tuple[pd.DataFrame, ...]:
+        trials = conform(self._read_parquet(path), TRIAL_COLUMNS)
+        measured = []
+        for table, columns in MEASURED.items():
+            beside = _beside(path, table)
+            if table == "probes" and not (trials["purpose"] == PROBE).any() and not self._fs.exists(beside):
+                measured.append(conform(pd.DataFrame(columns=list(columns)), columns))  # stored before there were any
+            else:
+                measured.append(conform(self._read_parquet(beside), columns))
+        return trials, *measured
 
     def _compacted(self, table: str) -> list[str]:
         folder = f"{self._root}/compacted"
@@ -179,7 +203,7 @@ class ResultStore:
             if os.path.basename(path).startswith("."):
                 continue  # a write that never finished
             try:
-                part = _parse_part(self._fs.cat_file(path))
+                part = parse_part(self._fs.cat_file(path))
                 parts[part["trial"]["trial_id"]] = part
             except (ValueError, KeyError, OSError) as error:
                 skipped.append(SkippedFile(path=path, reason=_first_line(error)))
@@ -191,40 +215,9 @@ def _is_compacted(path: str, table: str) -> bool:
     return number.isdigit() and rest == f"{table}.parquet"
 
 
-def _curves_beside(trials_path: str) -> str:
+def _beside(trials_path: str, table: str) -> str:
     folder, _, name = trials_path.rpartition("/")
-    return f"{folder}/{name.replace('-trials.', '-curves.')}"
-
-
-def _parse_part(data: bytes) -> dict[str, Any]:
-    header, _, payload = data.partition(b"\n")
-    prefix, _, digest = header.decode("utf-8", "replace").rpartition(" ")
-    if prefix != _HEADER:
-        raise ValueError(f"not a part of a batchlaw store of version {SCHEMA_VERSION}")
-    if hashlib.sha256(payload).hexdigest() != digest:
-        raise ValueError("the checksum in the first line does not fit the rest: torn or edited")
-    part = json.loads(payload)
-    validate_trial(part["trial"])
-    return part
-
-
-def _frames(parts: Iterable[Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    parts = list(parts)
-    trials = pd.DataFrame([part["trial"] for part in parts], columns=list(TRIAL_COLUMNS))
-    curves = [
-        pd.DataFrame({"trial_id": part["trial"]["trial_id"], **part["curves"]})
-        for part in parts
-        if part["curves"]["step"]
-    ]
-    empty = pd.DataFrame(columns=list(CURVE_COLUMNS))
-    return _conform(trials, TRIAL_COLUMNS), _conform(pd.concat(curves) if curves else empty, CURVE_COLUMNS)
-
-
-def _conform(frame: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
-    missing = [name for name in columns if name not in frame]
-    if missing:
-        raise ValueError(f"the table lacks the columns {missing}")
-    return frame[list(columns)].astype({name: column.dtype for name, column in columns.items()}).reset_index(drop=True)
+    return f"{folder}/{name.replace('-trials.', f'-{table}.')}"
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -25,7 +25,7 @@ StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A YAML file
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="DIR", parser=local_folder, help="Folder of the results [default: results/<study name>]."
+        "--out", metavar="DIR", parser=local_folder, help="Folder of the results (default: results/<study name>)."
     ),
 ]
 FolderArgument = Annotated[
@@ -38,12 +38,12 @@ ResamplesOption = Annotated[
 ]
 ProcessesOption = Annotated[
     int | None,
-    typer.Option("--processes", metavar="N", min=1, help="Processes for many sweeps [default: one a core]."),
+    typer.Option("--processes", metavar="N", min=1, help="Processes for many sweeps (default: one a core)."),
 ]
 
 # Columns of a table that was made elsewhere
 BatchSizeOption = Annotated[
-    str | None, typer.Option("--batch-size", metavar="COLUMN", help="Global batch size [default: by usual names].")
+    str | None, typer.Option("--batch-size", metavar="COLUMN", help="Global batch size (default: by usual names).")
 ]
 SeedOption = Annotated[str | None, typer.Option("--seed", metavar="COLUMN", help="Tells repeated runs apart.")]
 StatusOption = Annotated[str | None, typer.Option("--status", metavar="COLUMN", help="How a run ended.")]

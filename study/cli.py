@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from .arguments import FolderArgument, OutOption, StudyArgument
 from .fit_command import fit
 from .predict_command import predict
+from .probe_command import probe
 from .run_command import run
 from .tradeoff_command import tradeoff
 
@@ -74,6 +75,7 @@ data_app = typer.Typer(no_args_is_help=True, help="The data sets that come by na
 app.add_typer(data_app, name="data")
 app.command()(fit)
 app.command()(predict)
+app.command()(probe)
 app.command()(run)
 app.command()(tradeoff)
 

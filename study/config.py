@@ -106,17 +106,60 @@ class TargetOverride(Model):
     value: Annotated[float, Strict(), Field(allow_inf_nan=False)] | None = None
 
 
-class Extend(Model):
-    """How far the grid of rates may grow on each side when the best rate lies at its edge."""
-
-    max_steps_per_side: Annotated[int, Strict(), Field(ge=0, le=50)] = 0
-
-
 def _unique(values: list[Any]) -> list[Any]:
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
         raise ValueError(f"each entry may be given once, but {twice[0]} is given twice")
     return values
+
+
+_POINT_KEYS = {"steps", "log_points"}
+_LENGTH_SHARE = Annotated[float, Strict(), Field(ge=0, le=1)]
+
+
+class Probes(Model):
+    """Probe runs: the best cell of a batch size is run once more, and measured inside.
+
+    Keys besides these two are settings of the measurement, which ``trainers.probes.settings`` reads.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    batch_sizes: Annotated[list[Count], Field(min_length=1), AfterValidator(_unique)] | None = None
+    """Which ones have a probe run; all of the sweep when left out."""
+    fractions: Annotated[list[_LENGTH_SHARE], Field(min_length=1), AfterValidator(_unique)] = [0.25, 0.5, 1.0]
+    """Where to measure, as shares of the length that the best cell's run had."""
+
+    @model_validator(mode="after")
+    def _measurement(self) -> Probes:
+        settings = _json(self.measurement)
+        points = _POINT_KEYS & settings.keys()
+        if points:
+            raise ValueError(f"fractions say where to measure, so leave out {min(points)}")
+        return self
+
+    def of(self, batch_sizes: list[int]) -> list[int]:
+        """Return which of a sweep's batch sizes have a probe run."""
+        return self.batch_sizes or batch_sizes
+
+    @property
+    def measurement(self) -> dict[str, Any]:
+        """The settings of the measurement."""
+        return dict(self.model_extra or {})
+
+    def measurement_at(self, batch_size: int) -> dict[str, Any]:
+        """Return the settings for a run at ``batch_size``: without a ladder of its own, directions are for that alone.
+
+        The optimiser's averages, which are part of a direction, are those of the run's batch size.
+        """
+        ladder = self.measurement.get("ladder") or [batch_size]
+        return {**self.measurement, "ladder": ladder}
+
+
+class Extend(Model):
+    """How far the grid of rates may grow on each side when the best rate lies at its edge."""
+
+    max_steps_per_side: Annotated[int, Strict(), Field(ge=0, le=50)] = 0
 
 
 def _rates_kind(value: object) -> str:
@@ -145,6 +188,7 @@ class Sweep(Model):
     engine: Section = {}
     outcome: Literal["steps_to_target", "value_at_budget"]
     extend: Extend = Extend()
+    probes: Probes | None = None
 
     @field_validator("target", mode="before")
     @classmethod
@@ -159,6 +203,15 @@ class Sweep(Model):
             if lacking:
                 raise ValueError(f"a table of {unit} needs every batch size, but lacks {lacking[0]}")
         return budget
+
+    @field_validator("probes")
+    @classmethod
+    def _probes_of_its_batches(cls, probes: Probes | None, info: ValidationInfo) -> Probes | None:
+        own = info.data.get("batch_sizes", [])
+        others = [b for b in (probes.batch_sizes or [] if probes else []) if own and b not in own]
+        if others:
+            raise ValueError(f"probe runs are at batch sizes of the sweep ({own}), but {others[0]} is none")
+        return probes
 
     @model_validator(mode="after")
     def _outcome_fits(self) -> Sweep:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
-from results import Status
+from results import PROBE, Status
 
 from .design import PlannedTrial
 
@@ -23,6 +23,7 @@ class _Measured:
     diverged: bool
     setup_seconds: float
     step_seconds: float
+    probe_seconds: float
 
 
 class CostModel:
@@ -38,6 +39,7 @@ class CostModel:
                 diverged=row["status"] == Status.DIVERGED,
                 setup_seconds=row["setup_seconds"],
                 step_seconds=(row["train_seconds"] + row["evaluate_seconds"]) / row["steps"],
+                probe_seconds=row["probe_seconds"],
             )
             for row in rows
             if row["status"] != Status.FAILED
@@ -52,7 +54,7 @@ class CostModel:
         That is the median set-up and, for each step, the median of trials at the same batch size, of the same optimiser
         where there are some. Else those at the nearest batch size stand in: a larger batch is taken to cost in
         proportion, a smaller one as much. Trials that diverged, whose few steps say little, count where there are no
-        others.
+        others. A probe run costs more by the median of what probes took in such runs, once there are some.
         """
         spec = trial.spec
         key = (spec.workload, spec.optimizer, spec.batch_size)
@@ -60,7 +62,14 @@ class CostModel:
             self._rates[key] = self._judge(*key)
         setup_seconds, step_seconds = self._rates[key]
         seconds = setup_seconds + trial.steps * step_seconds
+        if trial.purpose == PROBE:
+            seconds += self._probe_seconds(spec.workload, spec.optimizer)
         return seconds if math.isfinite(seconds) else None
+
+    def _probe_seconds(self, workload: str, optimizer: str) -> float:
+        known = [row for row in self._measured if row.workload == workload and row.probe_seconds > 0]
+        known = [row for row in known if row.optimizer == optimizer] or known
+        return median(row.probe_seconds for row in known) if known else 0.0
 
     def _judge(self, workload: str, optimizer: str, batch_size: int) -> tuple[float, float]:
         """Return the seconds of the set-up and of a step; NaN where nothing comparable is stored."""

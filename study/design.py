@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from results import TrialSpec
+from results import PROBE, SWEEP, TrialSpec
 
 from .config import StudyConfig, Sweep
 from .errors import ConfigError
 from .extension import open_sides, score_cell
 from .lattice import Lattice, lattice_for
+from .probe_runs import probe_run
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Stored trials by id, columns as in ``results.TRIAL_COLUMNS``."""
@@ -27,6 +28,8 @@ class PlannedTrial:
     spec: TrialSpec
     extension: bool
     """Whether the rate lies outside the grid that the user wrote."""
+    purpose: str = SWEEP
+    """``sweep``, or ``probe`` for a probe run, which enters no fit."""
 
     @cached_property
     def trial_id(self) -> str:
@@ -96,12 +99,21 @@ class SweepDesign:
                 return range(low, high)
             low, high = grown
 
+    def cells(self, batch_size: int, rows: Rows) -> list[list[PlannedTrial]]:
+        """Return the trials of each rate that ``batch_size`` needs, given what is stored; rates increase."""
+        return [[self.trial(batch_size, i, s) for s in self.sweep.seeds] for i in self.span(batch_size, rows)]
+
     def trials(self, rows: Rows) -> Iterator[PlannedTrial]:
-        """Yield the base grid and the extensions that the stored rows ask for."""
+        """Yield the base grid, the extensions that the stored rows ask for, and the probe runs they allow."""
         for batch_size in self.sweep.batch_sizes:
-            for index in self.span(batch_size, rows):
-                for seed in self.sweep.seeds:
-                    yield self.trial(batch_size, index, seed)
+            cells = self.cells(batch_size, rows)
+            for cell in cells:
+                yield from cell
+            probes = self.sweep.probes
+            if probes is not None and batch_size in probes.of(self.sweep.batch_sizes):
+                run = probe_run(cells, rows, sweep=self.sweep, probes=probes)
+                if run is not None:
+                    yield run
 
     def reachable(self) -> Iterator[PlannedTrial]:
         """Yield every trial that the sweep could come to need."""
@@ -140,11 +152,11 @@ class Design:
 
         The first seed of everything comes first, so that the whole grid is seen early. Then batch size after
         batch size, so that extensions are known before the end. Long trials go first, so that no core waits
-        for one of them at the end.
+        for one of them at the end. Probe runs come last, after what the fits need.
         """
         first = {sweep.name: sweep.sweep.seeds[0] for sweep in self.sweeps}
         trials = [trial for sweep in self.sweeps for trial in sweep.trials(rows)]
-        return sorted(trials, key=lambda t: (t.spec.seed != first[t.sweep], -t.examples, -t.steps))
+        return sorted(trials, key=lambda t: (t.purpose == PROBE, t.spec.seed != first[t.sweep], -t.examples, -t.steps))
 
     def missing(self, rows: Rows) -> list[PlannedTrial]:
         """Return the trials that are not stored, in the order in which to run them."""

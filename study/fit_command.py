@@ -50,7 +50,7 @@ def fit(
     ] = None,
     mode: Annotated[
         str | None,
-        typer.Option("--mode", metavar="min|max", help="Which direction of it is better [default: by name]."),
+        typer.Option("--mode", metavar="min|max", help="Which direction of it is better (default: by name)."),
     ] = None,
     seed: SeedOption = None,
     group: Annotated[
@@ -69,7 +69,7 @@ def fit(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", parser=local_folder, help="Where to write [default: fit-<name of the table>]."
+            "--out", metavar="DIR", parser=local_folder, help="Where to write (default: fit-<name of the table>)."
         ),
     ] = None,
 ) -> None:

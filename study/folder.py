@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results import ResultStore
+from results import PROBE, SWEEP, ResultStore
 
 from .baselines import baseline_sentences, read_baselines
 from .config import StudyConfig
@@ -16,6 +17,9 @@ from .loading import load_study, resolved_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from analysis.derived_study import DerivedStudy
+    from analysis.study_analysis import Analysis
 
 STUDY_FILE = "study.yaml"
 REPORT_FILE = "report.html"
@@ -69,18 +73,44 @@ def study_rows(design: Design, rows: Rows) -> list[Mapping[str, Any]]:
     return [rows[trial.trial_id] for trial in design.trials(rows) if trial.trial_id in rows]
 
 
-def study_tables(design: Design, store: ResultStore) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return trials and curves of this study's trials alone, under its own names.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudyTables:
+    """What is stored of one study.
+
+    Attributes:
+        trials: those of the sweeps; columns as in ``results.TRIAL_COLUMNS``.
+        curves: along these trials.
+        probe_runs: columns as ``trials``.
+        probes: what was measured in the probe runs; columns as in ``results.PROBE_COLUMNS``.
+    """
+
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    probe_runs: pd.DataFrame
+    probes: pd.DataFrame
+
+
+def study_tables(design: Design, store: ResultStore) -> StudyTables:
+    """Return what is stored of this study's trials alone, under its own names.
 
     The store may hold trials of other studies, and other studies may have run some of this one's.
     """
-    trials, curves, _ = store.read()
-    rows = {row["trial_id"]: row for row in trials.to_dict("records")}
+    stored = store.read()
+    rows = {row["trial_id"]: row for row in stored.trials.to_dict("records")}
     sweeps = {trial.trial_id: trial.sweep for trial in design.trials(rows)}
-    trials = trials[trials["trial_id"].isin(sweeps)].reset_index(drop=True)
+    trials = stored.trials[stored.trials["trial_id"].isin(sweeps)]
     trials = trials.assign(study=design.name, sweep=trials["trial_id"].map(sweeps).astype("str"))
-    curves = curves[curves["trial_id"].isin(sweeps)].reset_index(drop=True)
-    return trials, curves
+    own, probe_runs = (trials[trials["purpose"] == purpose].reset_index(drop=True) for purpose in (SWEEP, PROBE))
+
+    def along(measured: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+        return measured[measured["trial_id"].isin(runs["trial_id"])].reset_index(drop=True)
+
+    return StudyTables(
+        trials=own,
+        curves=along(stored.curves, own),
+        probe_runs=probe_runs,
+        probes=along(stored.probes, probe_runs),
+    )
 
 
 def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed: int = 0) -> tuple[list[str], Path]:
@@ -95,14 +125,19 @@ def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed:
     from analysis.study_analysis import analyse
 
     design = Design(config)
-    trials, curves = study_tables(design, store)
+    stored = study_tables(design, store)
+    trials = stored.trials
     if trials.empty:
         raise ConfigError(f"{folder}: no trial of the study {config.name} is stored; run it first")
     begun = set(trials["sweep"])
     notes = [f"{name}: no trial is stored yet." for name in design.outcomes if name not in begun]
     outcomes = {name: outcome for name, outcome in design.outcomes.items() if name in begun}
-    analysis = analyse(trials, curves, outcomes=outcomes, seed=seed)
+    analysis = analyse(trials, stored.curves, outcomes=outcomes, seed=seed)
     analysis.write_tables(folder / "tables")
+    derived = None
+    if len(stored.probes):
+        derived = derive_from(stored, config, analysis, seed=seed)
+        derived.write_tables(folder / "tables")
     baselines = read_baselines(folder)
     path = write_report(
         analysis,
@@ -112,5 +147,28 @@ def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed:
         study_description=config.model_dump(mode="json"),
         baselines=baselines,
         notes=notes,
+        derived=derived,
     )
-    return [*analysis.sentences(), *notes, *baseline_sentences(baselines)], path
+    words = [line for sweep in derived.sweeps for line in derived.sentences(sweep)] if derived else []
+    return [*analysis.sentences(), *words, *notes, *baseline_sentences(baselines)], path
+
+
+def derive_from(
+    stored: StudyTables, config: StudyConfig, analysis: Analysis | None = None, *, seed: int = 0
+) -> DerivedStudy:
+    """Return what the probes of a study derive, beside what its sweeps found, if they are analysed."""
+    from analysis.derived import Optimizer
+    from analysis.derived_study import derive_study
+
+    return derive_study(
+        stored.probes,
+        runs=stored.probe_runs,
+        optimizers={s.name: Optimizer(name=s.optimizer, settings=s.optimizer_settings) for s in config.sweeps},
+        batch_sizes={s.name: s.batch_sizes for s in config.sweeps},
+        optima=analysis.optima if analysis else None,
+        fits=analysis.fits if analysis else None,
+        tradeoff=analysis.tradeoff if analysis else None,
+        study=config.name,
+        workloads={s.name: s.workload for s in config.sweeps},
+        seed=seed,
+    )

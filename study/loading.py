@@ -92,6 +92,8 @@ def resolved_yaml(config: StudyConfig) -> str:
         del values["workload_folder"]
     for sweep in values["sweeps"]:
         sweep["budget"] = {key: value for key, value in sweep["budget"].items() if value is not None}
+        if sweep["probes"] is None:
+            del sweep["probes"]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 

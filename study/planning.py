@@ -82,6 +82,7 @@ def plan_summary(rows: list[PlanRow], *, extendable: bool) -> str:
     if not missing:
         return f"nothing to run: all {sum(row.trials for row in rows)} trials are stored"
     examples = sum(row.missing * row.arithmetic.examples for row in rows)
+    probes = [row.arithmetic.probe_steps for row in rows if row.arithmetic.probe_steps is not None]
     seconds = [row.missing_seconds for row in rows]
     price = (
         f"about {duration(sum(s for s in seconds if s is not None))} of one worker's time, judged by stored trials"
@@ -89,6 +90,10 @@ def plan_summary(rows: list[PlanRow], *, extendable: bool) -> str:
         else "cost unknown: nothing comparable is stored"
     )
     more = "; the grid may grow where the best rate lies at its edge" if extendable else ""
+    if probes:
+        cost = f"{min(probes):,.0f}" if min(probes) == max(probes) else f"{min(probes):,.0f} to {max(probes):,.0f}"
+        runs = "1 probe run follows" if len(probes) == 1 else f"{len(probes)} probe runs follow"
+        more += f"; {runs}, each probe as long as {cost} training steps"
     return (
         f"{sum(row.trials for row in rows)} trials, {sum(row.stored for row in rows)} stored, {missing} to run: "
         f"at most {examples:,} examples; {price}{more}"

@@ -13,6 +13,7 @@ from .arguments import local_folder
 from .errors import ConfigError
 from .predict_hardware import device_hardware
 from .predict_options import device_counts, named_values, number, refuse_plan_options, some
+from .probe_prediction import say_by_probes
 
 if TYPE_CHECKING:
     from analysis.answer_folder import AnswerFolder
@@ -53,13 +54,21 @@ def predict(
         typer.Option(metavar="LIST", help="Plan for, say, 1,2,4,8 devices; --batch-size is then that of one device."),
     ] = None,
     examples_per_second: Annotated[
-        float | None, typer.Option(metavar="X", help="Speed of one device [default: as the study measured it].")
+        float | None, typer.Option(metavar="X", help="Speed of one device (default: as the study measured it).")
     ] = None,
     seconds_per_step: Annotated[float | None, typer.Option(metavar="X", help="The same, as time of one step.")] = None,
     price_per_device_hour: Annotated[float | None, typer.Option(metavar="P", help="In any currency.")] = None,
     parallel_efficiency: Annotated[
         float, typer.Option(metavar="E", help="Share of perfect data-parallel speed that several devices keep.")
     ] = 1.0,
+    from_probe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=local_folder,
+            help="By the laws that probes derive: a folder of 'batchlaw probe', or of a study with probes.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Say the best learning rate of a batch size that was not tried, and what more devices would bring."""
@@ -74,6 +83,11 @@ def predict(
     pair = None
     if from_batch_size is not None and from_learning_rate is not None:
         pair = KnownPair(batch_size=from_batch_size, learning_rate=from_learning_rate)
+    if from_probe is not None:
+        if folder is not None or devices or group or law or parameter:
+            raise ConfigError("--from-probe is answered by its own folder: leave DIR, --devices, --group and --law out")
+        say_by_probes(from_probe, batch_size, pair=pair, sweeps=sweep or [], as_json=as_json)
+        return
     if devices is None:
         refuse_plan_options(examples_per_second, seconds_per_step, price_per_device_hour, parallel_efficiency)
     if folder is None:

@@ -51,6 +51,6 @@ def _measured(folder: Path, sweep: str, examples_per_device: float) -> tuple[flo
     if not (folder / STUDY_FILE).is_file():
         return None, ""
     config, store = open_folder(folder)
-    trials, _ = study_tables(Design(config), store)
+    trials = study_tables(Design(config), store).trials
     speed = measured_speed(trials[trials["sweep"] == sweep], examples_per_device=examples_per_device)
     return (None, "") if speed is None else (speed.examples_per_second, speed_words(speed, examples_per_device))

@@ -57,6 +57,7 @@ class Recorder(tune.Callback):
         self._arithmetic = arithmetic
         self._observer = observer
         self._points: dict[str, list[Mapping[str, Any]]] = {}
+        self._probes: dict[str, list[Mapping[str, Any]]] = {}
         self.storage_error: OSError | None = None
         """Set when the storage refuses a row; the study must stop."""
 
@@ -67,7 +68,7 @@ class Recorder(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
         """Forget what an earlier attempt at the trial reported."""
         planned = self._trial(trial)
-        self._points[planned.trial_id] = []
+        self._points[planned.trial_id], self._probes[planned.trial_id] = [], []
         self._observer.started(planned)
 
     def on_trial_result(
@@ -78,10 +79,11 @@ class Recorder(tune.Callback):
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
-        """Collect curve points; at the end, store."""
+        """Collect rows of curves and probes; at the end, store."""
         planned = self._trial(trial)
         # Ray keeps the last result of every trial for as long as the study runs.
         self._points[planned.trial_id] += result.pop("points", ())
+        self._probes[planned.trial_id] += result.pop("probes", ())
         outcome = result.pop("outcome", None)
         if outcome is None:
             self._observer.advanced(planned, result["step"])
@@ -108,7 +110,7 @@ class Recorder(tune.Callback):
             outcome=outcome,
         )
         try:
-            self._store.append(row, self._points.pop(trial.trial_id, ()))
+            self._store.append(row, self._points.pop(trial.trial_id, ()), self._probes.pop(trial.trial_id, ()))
         except OSError as error:
             # Raised here it would be taken for a failure of the trial. The launcher stops the study and raises it.
             self.storage_error = error

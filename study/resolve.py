@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.errors import SettingsError
 
-from .config import StudyConfig, Sweep, TargetOverride
+from .config import Probes, StudyConfig, Sweep, TargetOverride
 from .design import trial_spec
 from .lattice import Lattice, lattice_for
 from .loading import LoadedStudy
 
 if TYPE_CHECKING:
+    from results import TrialSpec
     from trainers.workload import Workload
 
 
@@ -31,6 +32,8 @@ class BatchArithmetic:
     world_size: int
     micro_batch_size: int
     accumulation_steps: int
+    probe_steps: float | None = None
+    """What one probe of a probe run costs, in training steps of this batch size; None without a probe run."""
 
     @property
     def examples(self) -> int:
@@ -121,6 +124,11 @@ def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep
                 "engine",
                 f"workers must be 1, since a study trains each trial in one process so far, but got {plan.world_size}",
             )
+        probes, probe_steps = None, None
+        if sweep.probes is not None:
+            measurement, cost = _check_probes(study, number, sweep.probes, workload, spec)
+            probes = Probes(batch_sizes=sweep.probes.batch_sizes, fractions=sweep.probes.fractions, **measurement)
+            probe_steps = cost if batch_size in sweep.probes.of(sweep.batch_sizes) else None
         batches.append(
             BatchArithmetic(
                 batch_size=batch_size,
@@ -128,11 +136,32 @@ def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep
                 world_size=plan.world_size,
                 micro_batch_size=plan.micro_batch_size,
                 accumulation_steps=plan.accumulation_steps,
+                probe_steps=probe_steps,
             )
         )
         dumped = settings.model_dump(mode="json")
         sections = {key: dumped[key] for key in ("optimizer_settings", "schedule", "evaluation", "engine")}
+        sections["probes"] = probes
     return sweep.model_copy(update=sections), batches
+
+
+def _check_probes(
+    study: LoadedStudy, number: int, probes: Probes, workload: Workload, spec: TrialSpec
+) -> tuple[dict[str, Any], float]:
+    """Return the measurement of a probe run with its defaults, and the training steps that one probe costs."""
+    from trainers.probes.probe import Probe
+    from trainers.settings import TrainSettings
+
+    probed = dataclasses.replace(spec, probes={**probes.measurement_at(spec.batch_size), "steps": [0]})
+    try:
+        settings = TrainSettings.from_dict(probed.to_dict())
+        cost = Probe(workload, settings).planned_steps
+    except SettingsError as error:
+        message = str(error).removeprefix("trial.").removeprefix("probes.")
+        raise study.error(number, "probes", f"at batch size {spec.batch_size}: {message}") from None
+    assert settings.probes is not None
+    complete = settings.probes.model_dump(mode="json", exclude={"steps", "fractions", "log_points"})
+    return {**complete, "ladder": probes.measurement.get("ladder")}, cost
 
 
 def _check_rates(study: LoadedStudy, number: int, sweep: Sweep, batch_size: int, lattice: Lattice) -> None:

@@ -55,6 +55,7 @@ def trial_row(
         "train_seconds": train_seconds,
         "evaluate_seconds": outcome.get("evaluate_seconds", math.nan),
         "setup_seconds": outcome.get("setup_seconds", math.nan),
+        "probe_seconds": outcome.get("probe_seconds", math.nan),
         "examples_per_second": examples / train_seconds if train_seconds > 0 else math.nan,
         "world_size": outcome.get("world_size", arithmetic.world_size),
         "micro_batch_size": outcome.get("micro_batch_size", arithmetic.micro_batch_size),
@@ -67,6 +68,7 @@ def trial_row(
         "message": outcome["message"],
         "started_at": outcome.get("started_at", _now()),
         "spec": canonical_json(spec.to_dict()),
+        "purpose": trial.purpose,
     }
 
 

@@ -21,7 +21,7 @@ def run(
     study: StudyArgument,
     out: OutOption = None,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join, or 'auto' [default: this machine].")
+        str | None, typer.Option(help="A Ray cluster to join, or 'auto' (default: this machine).")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; the answer only.")] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Analyse at the end.")] = True,

@@ -68,7 +68,7 @@ def tradeoff(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", parser=local_folder, help="Where to write [default: tradeoff-<name of the table>]."
+            "--out", metavar="DIR", parser=local_folder, help="Where to write (default: tradeoff-<name of the table>)."
         ),
     ] = None,
 ) -> None:

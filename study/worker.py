@@ -24,8 +24,8 @@ REPORT_SECONDS = 1.0
 class Worker(tune.Trainable):
     """Trains the specifications it is given. Ray reuses the process, so torch is imported once.
 
-    A report is a mapping with ``points`` (curve rows since the last report), ``step`` and ``done``; the last
-    one carries ``outcome``, the part of the trial's row that only the worker knows.
+    A report is a mapping with ``points`` and ``probes`` (rows of the curves and probes since the last report), ``step``
+    and ``done``; the last one carries ``outcome``, the part of the trial's row that only the worker knows.
     """
 
     def setup(self, config: Mapping[str, Any]) -> None:
@@ -53,25 +53,29 @@ class Worker(tune.Trainable):
         """Train until a second has passed or the trial has ended; an exception ends it as ``failed``."""
         pause = time.perf_counter() + REPORT_SECONDS
         points: list[dict[str, Any]] = []
+        probes: list[dict[str, Any]] = []
+
+        def report(outcome: dict[str, Any] | None) -> dict[str, Any]:
+            return self._report({"points": points, "probes": probes}, outcome=outcome)
+
         try:
             if self._events is None:
                 self._events = self._begin()
             for event in self._events:
                 if isinstance(event, self._loop.Finished):
-                    return self._report(points, outcome=dataclasses.asdict(event))
+                    return report(dataclasses.asdict(event))
                 self._step = event.step
                 points += [
                     {"step": event.step, "examples": event.examples, "name": name, "value": float(value)}
                     for name, value in getattr(event, "values", {}).items()
                 ]
+                probes += [dataclasses.asdict(row) for row in getattr(event, "rows", ())]
                 if time.perf_counter() >= pause:
-                    return self._report(points, outcome=None)
+                    return report(None)
         except Exception as error:
             message = f"{type(error).__name__}: {first_line(error)}"
-            return self._report(points, outcome={"status": str(Status.FAILED), "message": message})
-        return self._report(
-            points, outcome={"status": str(Status.FAILED), "message": "RuntimeError: training ended without a result"}
-        )
+            return report({"status": str(Status.FAILED), "message": message})
+        return report({"status": str(Status.FAILED), "message": "RuntimeError: training ended without a result"})
 
     def cleanup(self) -> None:
         """Drop the trial; Ray ends the process."""
@@ -87,8 +91,8 @@ class Worker(tune.Trainable):
             self._workloads = {key: load_workload(self._workload_location, self._spec["workload_settings"])}
         return self._loop.train(self._workloads[key], TrainSettings.from_dict(self._spec))
 
-    def _report(self, points: list[dict[str, Any]], *, outcome: dict[str, Any] | None) -> dict[str, Any]:
+    def _report(self, measured: dict[str, list[dict[str, Any]]], *, outcome: dict[str, Any] | None) -> dict[str, Any]:
         if outcome is not None:
             self._events = None
             outcome["started_at"] = self._started_at
-        return {"points": points, "step": self._step, "done": outcome is not None, "outcome": outcome}
+        return {**measured, "step": self._step, "done": outcome is not None, "outcome": outcome}

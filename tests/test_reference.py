@@ -18,9 +18,10 @@ def table(name):
 
 
 def test_stored_trials_read_back_and_their_ids_are_those_of_their_content():
-    trials, curves, skipped = ResultStore(REFERENCE).read()
+    stored = ResultStore(REFERENCE).read()
+    trials, curves = stored.trials, stored.curves
     assert len(trials) == 80
-    assert skipped == []
+    assert stored.skipped == []
     assert set(curves["trial_id"]) == set(trials["trial_id"])
     for row in trials.itertuples():
         assert TrialSpec.from_dict(json.loads(row.spec)).trial_id == row.trial_id

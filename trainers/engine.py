@@ -20,6 +20,7 @@ from .errors import SettingsError
 from .optimizers import build_optimizer
 from .pristine import pristine
 from .settings import TrainSettings
+from .whole import fill_model, fill_state
 from .workload import Batch, LossModule, Workload
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -34,9 +35,18 @@ class Engine(Protocol):
     def model(self) -> nn.Module:
         """The workload's model."""
 
-    @property
-    def optimizer(self) -> Optimizer:
-        """What takes the steps, for probes to read; asked for only where the settings have probes."""
+    def whole_model(self) -> nn.Module:
+        """Return a model with the weights of this moment, whole on each worker, for probes to copy.
+
+        It may be the run's own. This and ``whole_optimizer`` are asked for only where the settings have probes, and by
+        all workers together.
+        """
+
+    def whole_optimizer(self, model: nn.Module) -> Optimizer:
+        """Return an optimiser with the state of this moment, whole on each worker, for probes to copy.
+
+        Its parameters are those of ``model``, which came from ``whole_model``. It may be the run's own.
+        """
 
     def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
         """Take one optimiser step on the global ``batch`` at ``rate_factor`` times the peak rate.
@@ -68,14 +78,9 @@ class DeepSpeedEngine:
         self._divisible = workload.examples_are_independent
         self.device = torch.device(deepspeed.accelerator.get_accelerator().current_device_name())
         self.dtype = _DTYPES[settings.engine.dtype]
-        module = LossModule(workload, workload.build_model(seed=settings.seed)).to(self.device)
-        optimizer = build_optimizer(
-            settings.optimizer,
-            settings.optimizer_settings,
-            module,
-            learning_rate=settings.learning_rate,
-            batch_size=settings.batch_size,
-        )
+        self._workload, self._settings = workload, settings
+        module = self._build_module()
+        optimizer = self._build_optimizer(module)
         with pristine(optimizer):
             self._engine, self._optimizer, _, _ = deepspeed.initialize(
                 model=module, optimizer=optimizer, config=_configuration(settings, self.plan), dist_init_required=False
@@ -96,6 +101,36 @@ class DeepSpeedEngine:
     def optimizer(self) -> Optimizer:
         """The optimiser itself in float32 without ZeRO; elsewhere DeepSpeed's wrapper of it."""
         return self._optimizer
+
+    def whole_model(self) -> nn.Module:
+        """Return the workload's model; with ZeRO stage 3, which shards it, a new one with its weights.
+
+        Raises:
+            SettingsError: The model has got tensors since it was built.
+        """
+        if self._settings.engine.zero_stage < 3:
+            return self.model
+        return fill_model(self._build_module().model, self.model)
+
+    def whole_optimizer(self, model: nn.Module) -> Optimizer:
+        """Return the optimiser itself without ZeRO; with it, which shards its state, a new one with that state."""
+        if self._settings.engine.zero_stage == 0:
+            return self._optimizer
+        fresh = self._build_optimizer(LossModule(self._workload, model))
+        return fill_state(fresh, model, run=self._optimizer, sharded=self.model)
+
+    def _build_module(self) -> LossModule:
+        return LossModule(self._workload, self._workload.build_model(seed=self._settings.seed)).to(self.device)
+
+    def _build_optimizer(self, module: LossModule) -> Optimizer:
+        settings = self._settings
+        return build_optimizer(
+            settings.optimizer,
+            settings.optimizer_settings,
+            module,
+            learning_rate=settings.learning_rate,
+            batch_size=settings.batch_size,
+        )
 
     def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
         """Take one optimiser step; on out-of-memory halve the micro-batch and repeat it, B unchanged."""

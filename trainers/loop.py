@@ -58,7 +58,7 @@ def train(
     losses = Losses(limit=workload.loss_limit)
     status, step, value, message = "exhausted", 0, math.nan, ""
 
-    for stop in settings.evaluation.ladder(settings.total_steps):
+    for stop in settings.evaluation.ladder(settings.last_step):
         while step < stop and not losses.diverged:
             if probe and step in probe_steps:
                 yield _measure(probe, engine, settings, clock, step=step)
@@ -126,9 +126,7 @@ def train(
 def _measure(probe: Probe, engine: Engine, settings: TrainSettings, clock: Clock, *, step: int) -> Probed:
     before = clock.probe_seconds
     with clock.probing():
-        measured = probe.measure(
-            engine.model, engine.optimizer, step=step, micro_batch_size=engine.plan.micro_batch_size
-        )
+        measured = probe.measure(engine, step=step)
     return Probed(
         step=step,
         examples=step * settings.batch_size,

@@ -117,17 +117,21 @@ class TrainSettings(Settings):
         """Optimiser steps that the budget allows."""
         return self.budget.in_steps(self.batch_size)
 
+    @property
+    def last_step(self) -> int:
+        """Optimiser steps after which the run ends, unless it stops at its target."""
+        return max(self.probe_steps()) if self.probes and self.probes.end_run else self.total_steps
+
     def probe_steps(self) -> frozenset[int]:
         """Return the numbers of steps before which to probe; none where no probes are set."""
         return frozenset(self.probes.points(self.total_steps) if self.probes else ())
 
     def _check_probes(self) -> None:
         self.probe_steps()
-        engine = self.engine
-        if self.probes and (engine.workers > 1 or engine.zero_stage > 0 or engine.dtype != "float32"):
+        if self.probes and self.engine.dtype != "float32":
             raise SettingsError(
-                "probes need one worker, zero_stage 0 and float32, but got "
-                f"{engine.workers}, {engine.zero_stage} and {engine.dtype}; probe one run with such an engine"
+                "probes need engine.dtype float32, because bfloat16 rounds gradients and second derivatives too "
+                f"coarsely, but got {self.engine.dtype}; probe one run in float32"
             )
 
     def plan(self, *, world_size: int | None = None) -> BatchPlan:

@@ -26,7 +26,8 @@ COMPARISON_COLUMNS = (
     "low",
     "high",
     "derivation",
-    "step",  # of the probe; <NA> for the mean over the probes of the run
+    "trial_id",  # the run of the probe; empty for a mean over several
+    "step",  # of the probe; <NA> for the mean over the probes of all runs
     "status",  # ok | not_resolved | not_measured
     "reason",
 )
@@ -57,7 +58,8 @@ def compare_derived(
 ) -> Comparison:
     """Compare derivations with what one sweep found.
 
-    Each probe point is compared, and the mean over the points of the run, from which alone the verdicts come. ``level``
+    Each probe point is compared, and the mean over points and runs (``run_average``), from which alone the verdicts
+    come. ``level``
     is the geometric mean of the ratio over the batch sizes where both sides are resolved, ``growth_per_doubling`` what
     a doubling of the batch multiplies the rate by there (weighted least squares in ln), ``exponent`` its log2.
 
@@ -82,7 +84,8 @@ def compare_derived(
     for law in [*laws, *(run_average(laws) if laws else [])]:
         found, gap = _rates(law, optima, seed)
         found += _parameters(law, fits)
-        where = {"derivation": law.derivation, "step": pd.NA if law.step is None else law.step}
+        step = pd.NA if law.step is None else law.step
+        where = {"derivation": law.derivation, "trial_id": law.trial_id, "step": step}
         rows += [names | {"batch_size": np.nan} | where | row for row in found]
         if law.step is None:
             verdicts.append(names | {"derivation": law.derivation} | judge(gap, missing=law.missing, doubt=law.doubt))

@@ -4,6 +4,8 @@ All tables and figures are about one sweep: pass the rows of one.
 """
 
 from .curves import curves_figure, curves_table
+from .derived import derived_rates_figure, derived_rates_table
+from .derived_noise import noise_steps_figure, noise_steps_table
 from .groups import groups_figure, groups_table
 from .heatmap import heatmap_figure, heatmap_table
 from .optima import laws_table, optima_figure, optima_table, optimum_words
@@ -22,6 +24,8 @@ __all__ = [
     "css_variables",
     "curves_figure",
     "curves_table",
+    "derived_rates_figure",
+    "derived_rates_table",
     "describe_outcome",
     "groups_figure",
     "groups_table",
@@ -29,6 +33,8 @@ __all__ = [
     "heatmap_table",
     "interval",
     "laws_table",
+    "noise_steps_figure",
+    "noise_steps_table",
     "number",
     "optima_figure",
     "optima_table",

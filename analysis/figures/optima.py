@@ -17,7 +17,7 @@ from .text import interval, number, plot_text, share
 LEAST_WEIGHT_SHOWN = 0.01
 """Laws below this AICc weight wait in the legend, so that the others can be seen."""
 _READINGS = {"interior": "point", "edge_low": "upper bound", "edge_high": "lower bound", "unresolved": "unresolved"}
-_MARKERS = {
+OPTIMUM_MARKERS = {
     "point": ("circle", "optimum, 95 % interval"),
     "lower bound": ("triangle-up", "bound: the optimum is higher"),
     "upper bound": ("triangle-down", "bound: the optimum is lower"),
@@ -70,7 +70,7 @@ def optima_figure(table: pd.DataFrame, laws: pd.DataFrame, *, outcome: Outcome, 
     for law in reversed(list(dict.fromkeys(laws["law"]))):  # the likeliest is drawn last, on top
         _add_law(figure, laws[laws["law"] == law], theme=theme)
     known = table[table["learning_rate"].notna()]
-    for reading, (symbol, words) in _MARKERS.items():
+    for reading, (symbol, words) in OPTIMUM_MARKERS.items():
         rows = known[known["reading"] == reading]
         if rows.empty:
             continue

@@ -25,3 +25,23 @@ CURVES = (
     "Mean over seeds in the measured cell nearest to the best rate of each batch size. The dashed line is the "
     "target, if there is one."
 )
+DERIVED = (
+    "Fitted optima and the fitted law, each with 95 % intervals, beside rates derived from gradients alone: the mean "
+    "over the probes of all runs. Points are measured directly in runs at that batch size and stand a little aside of "
+    "it; lines are closed forms with 95 % bands. No derived rate has a free parameter. A curve that another one hides "
+    "waits in the legend, where a click shows or hides one; the verdict on each stands in brackets."
+)
+DERIVED_ALONE = (
+    "Best rates derived from gradients alone, with 95 % intervals: the mean over the probes of all runs. Points are "
+    "measured directly in runs at that batch size and stand a little aside of it; lines are closed forms. A cross is "
+    "the rate of a probe run. A curve that another one hides waits in the legend."
+)
+NOISE_STEPS = (
+    "A line joins the probes of one run, coloured by its batch size, with 95 % intervals; open points are not "
+    "resolved. Level lines with bands are the noise scale of the fitted law and B_crit = E_min/S_min with their "
+    "intervals. For SGD theory has all of them be one number; the surge of a sign has the scale π κ²/2."
+)
+NOISE_FACTOR = (
+    "The probes' values are multiplied by {}, the optimiser's noise factor: its average of gradients acts as a larger "
+    "batch."
+)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..compare import UNDETERMINED
+from ..derived_study import DerivedStudy
 from ..figures import (
     PAGE,
     curves_figure,
@@ -29,6 +30,7 @@ from ..laws import LAWS
 from ..tradeoff import DEFINITION
 from . import captions
 from .columns import distinct_words
+from .derived import derived_markup
 from .markup import Markup, capitalised, definitions, details, paragraph, text
 from .routes import routes_markup
 from .shown import Shown, figure_markup
@@ -47,16 +49,25 @@ def sweep_section(sweep: Sweep, *, answer: Sequence[str] | None = None, all_figu
     parts = [paragraph(line) for line in answer or ()]
     parts += [_facts(sweep), _verdict(sweep) if sweep.has_rates else ""]
     figures = list(itertools.islice(_figures(sweep), None if all_figures else 1))
-    if not figures:
+    if not figures and sweep.derived is None:
         parts.append(paragraph("No trial of this sweep can be fitted, so there is nothing to draw."))
     for position, shown in enumerate(figures, start=1):
         parts.append(figure_markup(shown, name=f"figure-{sweep.number}-{position}", label=f"{sweep.number}.{position}"))
+    if sweep.derived is not None:
+        parts.append(_derived(sweep, sweep.derived, first=len(figures) + 1, all_figures=all_figures))
     heading = f"<h2>{text(sweep.name)}</h2>"
     if answer is not None:
         said = text(sweep.verdict["verdict"]) if sweep.verdict and sweep.has_rates else ""
         heading = f"<summary>{heading}<span>{said}</span></summary>"
         return f'<details class="sweep" id="sweep-{sweep.number}">{heading}{"".join(parts)}</details>'
     return f'<section id="sweep-{sweep.number}">{heading}{"".join(parts)}</section>'
+
+
+def _derived(sweep: Sweep, derived: DerivedStudy, *, first: int, all_figures: bool) -> Markup:
+    verdict = str(sweep.verdict["verdict"]) if sweep.verdict else UNDETERMINED
+    return derived_markup(
+        derived, number=sweep.number, first=first, fitted=sweep.tables, verdict=verdict, all_figures=all_figures
+    )
 
 
 def _figures(sweep: Sweep) -> Iterator[Shown]:

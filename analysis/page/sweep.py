@@ -8,6 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from results import PROBE
+
+from ..derived_study import DerivedStudy
 from ..figures import Outcome, describe_outcome
 from ..sentences import reaches_target
 from ..study_analysis import Analysis
@@ -15,7 +18,10 @@ from ..study_analysis import Analysis
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """One sweep. ``verdict`` and ``tradeoff`` are its one row of these tables, or None without one."""
+    """One sweep. ``verdict`` and ``tradeoff`` are its one row of these tables, or None without one.
+
+    ``trials`` are those of the grid; ``derived`` is None where nothing was probed.
+    """
 
     number: int
     name: str
@@ -24,6 +30,7 @@ class Sweep:
     tables: Analysis
     verdict: Mapping[str, Any] | None
     tradeoff: Mapping[str, Any] | None
+    derived: DerivedStudy | None = None
 
     @property
     def has_rates(self) -> bool:
@@ -37,9 +44,15 @@ class Sweep:
         return len(steps) > 0 and (self.outcome.name == "steps_to_target" or reaches_target(steps))
 
 
-def split_sweeps(analysis: Analysis, trials: pd.DataFrame) -> list[Sweep]:
-    """Return the analysed sweeps in the order of ``analysis.outcomes``, each with its trials and curves."""
+def split_sweeps(analysis: Analysis, trials: pd.DataFrame, derived: DerivedStudy | None = None) -> list[Sweep]:
+    """Return the analysed sweeps in the order of ``analysis.outcomes``, each with its trials, curves and derived laws.
+
+    Probe runs are no trials of a grid: they have their own tables.
+    """
     sweeps = []
+    probed = [] if derived is None else derived.sweeps
+    if "purpose" in trials.columns:
+        trials = trials[trials["purpose"].astype(str) != PROBE]
     by_sweep = {str(name): rows for name, rows in trials.groupby(trials["sweep"].astype(str), sort=False)}
     for number, (name, outcome) in enumerate(analysis.outcomes.items(), start=1):
         own = by_sweep.get(name, trials.iloc[:0])
@@ -56,6 +69,7 @@ def split_sweeps(analysis: Analysis, trials: pd.DataFrame) -> list[Sweep]:
                 tables=dataclasses.replace(tables, curves=curves),
                 verdict=_only_row(tables.verdicts),
                 tradeoff=_only_row(tables.tradeoff),
+                derived=derived.select(name) if derived is not None and name in probed else None,
             )
         )
     return sweeps

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from results import ResultStore
+from results import SWEEP, ResultStore
 
 from ..errors import TableError
 from .table import RunTable, Source
@@ -29,8 +29,9 @@ def read_results(location: str, study: str | None = None) -> RunTable:
     folders = _study_folders(Path(location))
     parts, curve_parts, outcomes, notes = [], [], {}, []
     for folder in folders:
-        trials, curves, skipped = ResultStore(folder).read()
-        notes += [f"Not read: {file.path}: {file.reason}." for file in skipped]
+        stored = ResultStore(folder).read()
+        trials, curves = stored.trials[stored.trials["purpose"] == SWEEP], stored.curves
+        notes += [f"Not read: {file.path}: {file.reason}." for file in stored.skipped]
         if study is not None:
             trials = trials[trials["study"].astype(str) == study]
         if trials.empty:

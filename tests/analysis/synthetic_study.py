@@ -24,11 +24,13 @@ def make_trials(
     seeds: tuple[int, ...] = (0, 1, 2),
     target: float = 2.3,
     divergence: float = 6.0,
+    best_rate=best_rate,
+    optimizer: str = "adamw",
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return trials and curves of one sweep.
 
-    Steps to the target follow S_min (1 + B_crit/B) and a parabola in log rate around `best_rate`; a rate more than
+    Steps to the target follow S_min (1 + B_crit/B) and a parabola in log rate around ``best_rate``; a rate more than
     ``divergence`` times the best one diverges; runs stop at the target or at 4 times the fewest steps.
     """
     rng = np.random.default_rng(seed)
@@ -37,9 +39,15 @@ def make_trials(
         fewest = S_MIN * (1 + B_CRIT / batch_size)
         for rate in rates:
             for trial_seed in seeds:
-                row, curve = _trial(batch_size, rate, trial_seed, fewest, target, divergence, rng)
+                row, curve = _trial(batch_size, rate, trial_seed, fewest, target, divergence, best_rate, rng)
                 trial_id = f"{len(trials):016x}"
-                names = {"trial_id": trial_id, "sweep": sweep, "metric": metric, "target": target}
+                names = {
+                    "trial_id": trial_id,
+                    "sweep": sweep,
+                    "metric": metric,
+                    "target": target,
+                    "optimizer": optimizer,
+                }
                 trials.append(_COMMON | names | row)
                 curves.append(curve.assign(trial_id=trial_id, name=metric))
     frame = pd.DataFrame(trials)[list(TRIAL_COLUMNS)]
@@ -47,7 +55,7 @@ def make_trials(
     return frame.astype({name: column.dtype for name, column in TRIAL_COLUMNS.items()}), points
 
 
-def _trial(batch_size, rate, trial_seed, fewest, target, divergence, rng):
+def _trial(batch_size, rate, trial_seed, fewest, target, divergence, best_rate, rng):
     distance = np.log2(rate / best_rate(batch_size))
     needed = fewest * np.exp(0.16 * distance**2 + rng.normal(0, 0.03))
     limit = int(4 * fewest)
@@ -84,8 +92,9 @@ def _trial(batch_size, rate, trial_seed, fewest, target, divergence, rng):
 _COMMON = {
     "study": "synthetic",
     "workload": "bert-mlm",
-    "optimizer": "adamw",
     "schedule": "constant",
+    "purpose": "sweep",
+    "probe_seconds": 0.0,
     "mode": "min",
     "evaluate_seconds": 0.4,
     "setup_seconds": 0.2,

@@ -59,7 +59,7 @@ def test_from_a_table_to_a_rate_takes_ten_lines(notebook):
 
 
 def test_its_data_are_the_stored_measurements():
-    trials, _, _ = ResultStore(ROOT / "results" / "reference" / "quick").read()
+    trials = ResultStore(ROOT / "results" / "reference" / "quick").trials()
     stored = trials[trials["sweep"] == "simsiam-sgd"].sort_values(["batch_size", "learning_rate", "seed"])
     table = pd.read_csv(NOTEBOOKS / "sweep.csv")
     assert list(table.columns) == ["batch_size", "learning_rate", "seed", "knn_accuracy"]

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import math
 import os
 
@@ -6,18 +8,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results import CURVE_COLUMNS, TRIAL_COLUMNS, ResultStore, TrialSpec, round_rate
+from results import CURVE_COLUMNS, PROBE_COLUMNS, TRIAL_COLUMNS, ResultStore, TrialSpec, round_rate
 
+TABLES = {"trials": TRIAL_COLUMNS, "curves": CURVE_COLUMNS, "probes": PROBE_COLUMNS}
 DEFAULTS = {"str": "x", "int64": 1, "float64": 1.5}
 
 
 def row(trial_id, **changes):
     plain = {name: DEFAULTS[column.dtype] for name, column in TRIAL_COLUMNS.items()}
-    return plain | {"trial_id": trial_id, "status": "reached", "mode": "min"} | changes
+    return plain | {"trial_id": trial_id, "status": "reached", "mode": "min", "purpose": "sweep"} | changes
 
 
 def points(count, value=0.5):
     return [{"step": k, "examples": 8 * k, "name": "loss", "value": value} for k in range(count)]
+
+
+def probe_rows(count):
+    plain = {"step": 3, "examples": 24, "name": "gradient_square", "scope": "all", "batch_size": 8, "rate": math.nan}
+    return [plain | {"draw": k, "total": 0.5 if k == 0 else math.inf, "count": 1} for k in range(count)]
 
 
 def spec(**changes):
@@ -47,24 +55,27 @@ def test_what_is_appended_is_read_back_before_and_after_compaction(url):
     store = ResultStore(url)
     rows = [row(f"{k:016x}", value=float(k), target=math.nan) for k in range(5)]
     for k, trial in enumerate(rows):
-        store.append(trial, points(k, value=math.inf if k == 3 else 0.25))
+        store.append(trial, points(k, value=math.inf if k == 3 else 0.25), probe_rows(k if k % 2 == 0 else 0))
     before = ResultStore(url).read()
     assert store.compact() == 5
     after = ResultStore(url).read()
-    for left, right in zip(before[:2], after[:2], strict=True):
-        pd.testing.assert_frame_equal(left, right)
-    assert list(after[0]) == list(TRIAL_COLUMNS)
-    assert list(after[1]) == list(CURVE_COLUMNS)
-    assert after[0]["value"].tolist() == [0, 1, 2, 3, 4]
-    assert len(after[1]) == 0 + 1 + 2 + 3 + 4
-    assert math.isinf(after[1]["value"].max())
-    assert after[2] == []
+    for table, columns in TABLES.items():
+        pd.testing.assert_frame_equal(getattr(before, table), getattr(after, table))
+        assert list(getattr(after, table)) == list(columns)
+    assert after.trials["value"].tolist() == [0, 1, 2, 3, 4]
+    assert len(after.curves) == 0 + 1 + 2 + 3 + 4
+    assert math.isinf(after.curves["value"].max())
+    assert after.probes["trial_id"].tolist() == [rows[2]["trial_id"]] * 2 + [rows[4]["trial_id"]] * 4
+    assert after.probes["total"].tolist()[:2] == [0.5, math.inf]
+    assert after.skipped == []
 
 
 def test_an_empty_store_has_empty_tables_with_columns(url):
-    trials, curves, skipped = ResultStore(url).read()
-    assert (len(trials), len(curves), skipped) == (0, 0, [])
-    assert list(trials) == list(TRIAL_COLUMNS)
+    stored = ResultStore(url).read()
+    for table, columns in TABLES.items():
+        assert len(getattr(stored, table)) == 0
+        assert list(getattr(stored, table)) == list(columns)
+    assert stored.skipped == []
     assert ResultStore(url).compact() == 0
 
 
@@ -101,7 +112,8 @@ def test_a_crash_between_writing_and_removing_parts_leaves_no_duplicates(url, mo
     with pytest.raises(KeyboardInterrupt):
         store.compact()
     monkeypatch.undo()
-    trials, curves, _ = ResultStore(url).read()
+    stored = ResultStore(url).read()
+    trials, curves = stored.trials, stored.curves
     assert sorted(trials["trial_id"]) == [f"{k:016x}" for k in range(3)]
     assert len(curves) == 6
 
@@ -123,7 +135,8 @@ def test_a_folder_may_have_any_name(name, tmp_path):
         store.append(row(f"{k:016x}"), points(2))
         store.compact()
     store.append(row("f" * 16), points(2))
-    trials, curves, skipped = ResultStore(tmp_path / name / "study").read()
+    stored = ResultStore(tmp_path / name / "study").read()
+    trials, curves, skipped = stored.trials, stored.curves, stored.skipped
     assert (len(trials), len(curves), skipped) == (3, 6, [])
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -142,7 +155,8 @@ def test_a_failed_trial_may_be_stored_again_and_the_row_that_did_not_fail_counts
     store.append(row(lost, status="exhausted", message=""), points(3))
     if compacted == "both":
         store.compact()
-    trials, curves, _ = ResultStore(url).read()
+    stored = ResultStore(url).read()
+    trials, curves = stored.trials, stored.curves
     assert trials.set_index("trial_id")["status"].to_dict() == {lost: "exhausted", other: "reached"}
     assert curves["trial_id"].value_counts().to_dict() == {lost: 3, other: 1}
     for again in (store, ResultStore(url)):
@@ -156,7 +170,8 @@ def test_a_row_that_did_not_fail_is_never_displaced_by_a_later_failure(url):
     store.append(row(kept), points(2))
     store.compact()
     ResultStore(url)._write(f"parts/{kept}.json", _part(row(kept, status="failed"), points(5)))  # two stores merged
-    trials, curves, _ = ResultStore(url).read()
+    stored = ResultStore(url).read()
+    trials, curves = stored.trials, stored.curves
     assert trials["status"].tolist() == ["reached"]
     assert len(curves) == 2
 
@@ -178,7 +193,8 @@ def test_torn_and_foreign_files_are_named_and_skipped(tmp_path):
     (tmp_path / "parts" / "notes.json").write_text("{}")
     (tmp_path / "compacted").mkdir()
     (tmp_path / "compacted" / "000000-trials.parquet").write_bytes(b"PAR1 not really")
-    trials, _, skipped = ResultStore(tmp_path).read()
+    stored = ResultStore(tmp_path).read()
+    trials, skipped = stored.trials, stored.skipped
     assert sorted(trials["trial_id"]) == ["b" * 16, "c" * 16]
     reasons = {os.path.basename(file.path): file.reason for file in skipped}
     assert set(reasons) == {f"{'a' * 16}.json", "notes.json", "000000-trials.parquet"}
@@ -232,3 +248,42 @@ def test_rates_that_differ_in_the_last_bits_are_one_cell(rate):
 def test_a_specification_has_no_place_for_nan():
     with pytest.raises(ValueError, match="not JSON compliant"):
         _ = spec(budget={"steps": math.nan}).trial_id
+
+
+def test_what_was_stored_before_there_were_probes_reads_as_a_sweep(tmp_path):
+    store = ResultStore(tmp_path)
+    later = {"purpose", "probe_seconds"}
+    for k in range(2):
+        store.append(row(f"{k:016x}"), points(1))
+    part = json.loads((tmp_path / "parts" / f"{0:016x}.json").read_bytes().partition(b"\n")[2])
+    old = {name: value for name, value in part["trial"].items() if name not in later}
+    payload = json.dumps({"trial": old, "curves": part["curves"]}).encode()
+    header = f"batchlaw-part 1 {hashlib.sha256(payload).hexdigest()}\n".encode()
+    (tmp_path / "parts" / f"{0:016x}.json").write_bytes(header + payload)
+    store.compact()
+    trials = pd.read_parquet(tmp_path / "compacted" / "000000-trials.parquet")
+    trials.drop(columns=list(later)).to_parquet(tmp_path / "compacted" / "000000-trials.parquet")
+    (tmp_path / "compacted" / "000000-probes.parquet").unlink()
+    stored = ResultStore(tmp_path).read()
+    assert stored.skipped == []
+    assert stored.trials["purpose"].tolist() == ["sweep", "sweep"]
+    assert stored.trials["probe_seconds"].tolist() == [0.0, 0.0]
+    assert list(stored.probes) == list(PROBE_COLUMNS)
+
+
+def test_probe_runs_without_their_probes_are_named_and_not_read(tmp_path):
+    store = ResultStore(tmp_path)
+    store.append(row("a" * 16, purpose="probe"), points(1), probe_rows(2))
+    store.compact()
+    (tmp_path / "compacted" / "000000-probes.parquet").unlink()
+    stored = ResultStore(tmp_path).read()
+    assert len(stored.trials) == 0
+    (skipped,) = stored.skipped
+    assert skipped.path.endswith("000000-trials.parquet")
+
+
+def test_probes_are_no_part_of_a_specification_that_has_none():
+    assert "probes" not in spec().to_dict()
+    probed = spec(probes={"steps": [1]})
+    assert TrialSpec.from_dict(probed.to_dict()) == probed
+    assert len({spec().trial_id, probed.trial_id, spec(probes={"steps": [2]}).trial_id}) == 3

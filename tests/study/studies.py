@@ -73,4 +73,5 @@ def row(trial: PlannedTrial, *, status: str = "reached", steps: float = math.nan
         "train_seconds": 1.0,
         "evaluate_seconds": 0.5,
         "setup_seconds": 0.5,
+        "probe_seconds": 0.0,
     }

@@ -29,8 +29,8 @@ class ProbeCost:
         return examples / batch_size
 
 
-def planned_cost(probes: ProbeSettings, sizes: ProbeSizes) -> ProbeCost:
-    """Return what one probe will count, known before it."""
+def planned_cost(probes: ProbeSettings, sizes: ProbeSizes, *, workers: int = 1) -> ProbeCost:
+    """Return what one probe will count over all ``workers``, known before it."""
     cost = ProbeCost()
     vectors = 0
     if probes.asks_for("two_batch", "per_example", "curvature"):
@@ -40,7 +40,7 @@ def planned_cost(probes: ProbeSettings, sizes: ProbeSizes) -> ProbeCost:
     if probes.asks_for("curvature", "one_step"):
         cost.gradient_examples += sizes.reference
     if probes.asks_for("curvature"):
-        vectors += 3 * probes.draws + 1
+        vectors += 2 * probes.draws + 2
     if sizes.ladder:
         drawn = sizes.ladder[-1] if sizes.additive else sum(sizes.ladder)
         cost.gradient_examples += probes.draws * (drawn + probes.warm_steps * sum(sizes.ladder))
@@ -49,13 +49,13 @@ def planned_cost(probes: ProbeSettings, sizes: ProbeSizes) -> ProbeCost:
     if probes.asks_for("line_search"):
         cost.loss_examples = sizes.curvature * (1 + probes.draws * len(sizes.ladder) * len(probes.line_rate_factors))
     if vectors:
-        graphs = 1 if sizes.curvature == sizes.reference_pass else probes.draws
+        graphs = 1 if sizes.curvature <= sizes.curvature_pass * workers else probes.draws
         cost.gradient_examples += graphs * sizes.curvature
         cost.product_examples = vectors * sizes.curvature
     return cost
 
 
-def check_cost(probes: ProbeSettings, sizes: ProbeSizes, *, batch_size: int) -> None:
+def check_cost(probes: ProbeSettings, sizes: ProbeSizes, *, batch_size: int, workers: int = 1) -> None:
     """Check that one probe keeps within ``max_equivalent_steps``.
 
     Raises:
@@ -64,13 +64,14 @@ def check_cost(probes: ProbeSettings, sizes: ProbeSizes, *, batch_size: int) -> 
     bound = probes.max_equivalent_steps
     if bound is None:
         return
-    steps = planned_cost(probes, sizes).equivalent_steps(batch_size)
+    steps = planned_cost(probes, sizes, workers=workers).equivalent_steps(batch_size)
     if steps <= bound:
         return
     fitting = [
         draws
         for draws in range(1, probes.draws)
-        if planned_cost(probes.model_copy(update={"draws": draws}), sizes).equivalent_steps(batch_size) <= bound
+        if planned_cost(probes.model_copy(update={"draws": draws}), sizes, workers=workers).equivalent_steps(batch_size)
+        <= bound
     ]
     way_out = f"set draws to {fitting[-1]}" if fitting else "measure less, or on smaller batches"
     raise SettingsError(

@@ -11,27 +11,46 @@ from ..batching import cut, map_tensors
 from ..errors import SettingsError
 from ..workload import Batch, Workload
 from .cost import ProbeCost
+from .workers import ALONE, Workers
 
 Vector = list[torch.Tensor]
 """One tensor for each trained parameter, of its shape: a point or a direction in the space of weights."""
 
 
 class HeldLoss:
-    """A workload's loss as a function of the batch, at a model's weights."""
+    """A workload's loss as a function of the batch, at a model's weights.
 
-    def __init__(self, workload: Workload, model: nn.Module, cost: ProbeCost) -> None:
+    ``workers`` share the passes over a batch; all of them ask for the same at the same time, and get the same.
+    """
+
+    def __init__(self, workload: Workload, model: nn.Module, cost: ProbeCost, workers: Workers = ALONE) -> None:
         """Take the model, which is never changed except for buffers that a pass in training mode writes."""
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         self.names = [name for name, _ in named]
         self.parameters: Vector = [parameter for _, parameter in named]
         self.cost = cost
+        self.workers = workers
         self._workload, self._model = workload, model
         self._device = self.parameters[0].device
 
+    def alone(self) -> HeldLoss:
+        """Return the loss for batches of which each worker has its own; what they cost is for the caller to count."""
+        return HeldLoss(self._workload, self._model, ProbeCost())
+
+    def starts(self, *, size: int, pass_size: int) -> range:
+        """Return where each pass over ``size`` examples begins; passes are dealt to the workers in turn.
+
+        Where examples are independent, a pass is no larger than a worker's share; where not, passes stay whole.
+        """
+        if self._workload.examples_are_independent:
+            pass_size = min(pass_size, -(-size // self.workers.count))
+        return range(0, size, pass_size)
+
     def pieces(self, batch: Batch, *, size: int, pass_size: int) -> Iterator[tuple[float, Batch]]:
-        """Yield the passes over the first ``size`` examples of ``batch`` and each one's share of them."""
-        for first in range(0, size, pass_size):
-            last = min(first + pass_size, size)
+        """Yield this worker's passes over the first ``size`` examples of ``batch`` and each one's share of them."""
+        starts = self.starts(size=size, pass_size=pass_size)
+        for first in self.workers.share(starts):
+            last = min(first + starts.step, size)
             piece = cut(batch, first, last)
             yield (last - first) / size, map_tensors(lambda t: t.to(self._device, non_blocking=True), piece)
 
@@ -54,19 +73,22 @@ class HeldLoss:
                 part = torch.autograd.grad(self.of(piece), self.parameters, allow_unused=True, materialize_grads=True)
             except torch.OutOfMemoryError:
                 raise _too_large() from None
-            if share == 1.0:
+            if share == 1.0 and self.workers.count == 1:
                 return list(part)
             total = plus(total, part, share) if total else [share * x for x in part]
+        total = total or [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.workers.add_up(total)
         return total
 
     @torch.no_grad()
     def value(self, batch: Batch, *, size: int, pass_size: int) -> float:
         """Return the mean loss of the first ``size`` examples of ``batch``."""
         self.cost.loss_examples += size
-        losses = [
-            share * self.of(piece).double() for share, piece in self.pieces(batch, size=size, pass_size=pass_size)
-        ]
-        return float(torch.stack(losses).sum())
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for share, piece in self.pieces(batch, size=size, pass_size=pass_size):
+            total += share * self.of(piece).double()
+        self.workers.add_up([total])
+        return float(total)
 
 
 def dots(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> torch.Tensor:

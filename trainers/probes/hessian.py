@@ -24,28 +24,36 @@ class CurvatureBatch:
     def __init__(self, loss: HeldLoss, batch: Batch, *, size: int, pass_size: int, seed: int) -> None:
         """Take the first ``size`` examples of ``batch`` in passes of ``pass_size``, seeded by ``seed``."""
         self._loss, self._seed = loss, seed
-        self._pieces = list(loss.pieces(batch, size=size, pass_size=pass_size))
+        passes = loss.starts(size=size, pass_size=pass_size)
+        numbers = loss.workers.share(range(len(passes)))
+        self._pieces = list(zip(numbers, loss.pieces(batch, size=size, pass_size=pass_size), strict=True))
         self._size = size
+        self._keep = len(passes) <= loss.workers.count
         self._kept: _Graph | None = None
+        self._begun = False
 
     def products(self, vectors: Sequence[Vector]) -> list[Vector]:
-        """Return H v for each of ``vectors``."""
+        """Return H v for each of ``vectors``, which are the same on all workers."""
         parameters = self._loss.parameters
         results = [[torch.zeros_like(parameter) for parameter in parameters] for _ in vectors]
-        for number, (share, piece) in enumerate(self._pieces):
+        if not (self._keep and self._begun):
+            self._loss.cost.gradient_examples += self._size
+        self._begun = True
+        for number, (share, piece) in self._pieces:
             graph = self._kept or self._graph(number, piece)
-            if len(self._pieces) == 1:
-                self._kept = graph  # one pass fits into memory: no need to make its graph again
+            if self._keep:
+                self._kept = graph  # one pass fits into a worker's memory: no need to make its graph again
             if not graph:  # the loss is linear
                 continue
             for vector, result in zip(vectors, results, strict=True):
                 plus(result, self._product(graph, vector), share)
+        for result in results:
+            self._loss.workers.add_up(result)
         self._loss.cost.product_examples += self._size * len(vectors)
         return results
 
     def _graph(self, number: int, piece: Batch) -> _Graph:
         torch.manual_seed(self._seed + number)
-        self._loss.cost.gradient_examples += round(self._pieces[number][0] * self._size)
         gradient = torch.autograd.grad(
             self._loss.of(piece), self._loss.parameters, create_graph=True, allow_unused=True
         )

@@ -39,4 +39,4 @@ class LineSearch:
 
     def _value(self) -> float:
         torch.manual_seed(self._seed)
-        return self._loss.value(self._batch, size=self._sizes.curvature, pass_size=self._sizes.reference_pass)
+        return self._loss.value(self._batch, size=self._sizes.curvature, pass_size=self._sizes.curvature_pass)

@@ -32,7 +32,7 @@ class Ladder:
         sizes: ProbeSizes,
         *,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         warm: dict[int, Iterator[Batch]],
     ) -> None:
         """Build an optimiser for each batch size.
@@ -42,9 +42,9 @@ class Ladder:
             settings: Of the run.
             sizes: With the ladder.
             model: The run's; a copy is stepped on.
-            optimizer: The run's; its state is where directions begin.
-            warm: For each batch size an endless stream of batches; where ``warm_steps`` is set, directions begin
-                afresh and see so many of these first.
+            optimizer: The run's, of the model's parameters; its state is where directions begin. None: afresh, with
+                ``warm_steps`` batches of their size that they see first.
+            warm: For each batch size an endless stream of these batches.
         """
         module = LossModule(workload, copy_model(model))
         self._sizes, self._warm = sizes, warm
@@ -59,7 +59,7 @@ class Ladder:
 
     def _direction(self, loss: HeldLoss, size: int, gradient: Vector) -> Vector:
         direction = self._of_size[size]
-        if self._warm_steps == 0:
+        if self._run is not None:
             direction.begin_at(self._run, self._run_parameters)
             return direction.of(gradient)
         direction.begin()

@@ -20,7 +20,10 @@ def per_example(loss: HeldLoss, batch: Batch, sizes: ProbeSizes, rows: Rows, *, 
     if not sizes.independent:
         return
     squares = torch.zeros(len(loss.parameters), dtype=torch.float64, device=loss.parameters[0].device)
-    for number in range(sizes.large):
-        gradient = loss.gradient(cut(batch, number, number + 1), size=1, pass_size=1)
+    own = loss.alone()
+    for number in loss.workers.share(range(sizes.large)):
+        gradient = own.gradient(cut(batch, number, number + 1), size=1, pass_size=1)
         squares += dots(gradient, gradient)
+    loss.workers.add_up([squares])
+    loss.cost.gradient_examples += sizes.large
     rows.add("example_square", squares, batch_size=1, count=sizes.large, draw=draw)

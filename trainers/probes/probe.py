@@ -6,14 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
+from ..engine import Engine
 from ..seeding import mix
 from ..settings import TrainSettings
 from ..workload import Batch, Workload
-from .cost import ProbeCost, check_cost
-from .curvature import add_curvature, add_l1, add_noise_to_signal, curvature_vectors
+from .cost import ProbeCost, check_cost, planned_cost
+from .curvature import CurvatureRows, add_l1, add_noise_to_signal
 from .gradients import HeldLoss, Vector
 from .hessian import CurvatureBatch
 from .isolation import copy_model, isolated
@@ -23,6 +22,7 @@ from .per_example import per_example
 from .rows import ProbeRow, Rows
 from .sizes import ProbeSizes, resolve_sizes
 from .two_batch import two_batch
+from .workers import Workers
 
 # Numbers of a probe's own random streams; those of a run are below 20.
 _ALL, _REFERENCE, _CURVATURE, _DRAWS, _DRAW_NOISE, _WARM, _SIGNS, _LINE = range(20, 28)
@@ -47,32 +47,40 @@ class Probe:
         """
         assert settings.probes is not None
         self._workload, self._settings, self._probes = workload, settings, settings.probes
-        check_cost(self._probes, self._sizes(settings.plan().micro_batch_size), batch_size=settings.batch_size)
+        sizes, workers = self._sizes(settings.plan().micro_batch_size), settings.engine.workers
+        check_cost(self._probes, sizes, batch_size=settings.batch_size, workers=workers)
+        planned = planned_cost(self._probes, sizes, workers=workers)
+        self.planned_steps = planned.equivalent_steps(settings.batch_size)
+        """What one measurement costs, in training steps of the run's batch size."""
 
     def _sizes(self, free_pass: int) -> ProbeSizes:
+        engine = self._settings.engine
         return resolve_sizes(
             self._probes,
             batch_size=self._settings.batch_size,
-            micro_batch_size=self._settings.engine.micro_batch_size,
+            # Several workers couple no more examples than each one's share.
+            micro_batch_size=engine.micro_batch_size if engine.workers == 1 else self._settings.plan().micro_batch_size,
             free_pass=free_pass,
             independent=self._workload.examples_are_independent,
         )
 
-    def measure(self, model: nn.Module, optimizer: Optimizer, *, step: int, micro_batch_size: int) -> Measurement:
-        """Measure at the weights of ``model`` and the state of ``optimizer``; neither is changed.
+    def measure(self, engine: Engine, *, step: int) -> Measurement:
+        """Measure at the weights and the optimiser's state of ``engine``, which is not changed.
+
+        All workers of the run call it at the same step and get the same rows.
 
         Args:
-            model: The workload's model, in training mode.
-            optimizer: That of the run, whose parameters are the model's.
+            engine: That of the run, with its model in training mode.
             step: Optimiser steps taken.
-            micro_batch_size: Examples that are known to fit into one pass.
 
         Raises:
             SettingsError: The model can't be copied, or a pass does not fit into memory.
         """
-        with isolated(next(model.parameters()).device, seed=mix(self._settings.seed, step, _ALL)):
-            sizes = self._sizes(micro_batch_size)
-            return _Measuring(self._workload, self._settings, sizes, model=model, optimizer=optimizer, step=step).run()
+        workers = Workers.of(engine.plan.world_size)
+        device = next(engine.model.parameters()).device
+        with isolated(device, seed=mix(self._settings.seed, step, _ALL) + workers.rank):
+            sizes = self._sizes(engine.plan.micro_batch_size)
+            return _Measuring(self._workload, self._settings, sizes, engine=engine, workers=workers, step=step).run()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,6 +90,7 @@ class _Reference:
     batch: Batch
     gradient: Vector
     curvature: CurvatureBatch
+    rows: CurvatureRows
 
 
 class _Measuring:
@@ -93,15 +102,16 @@ class _Measuring:
         settings: TrainSettings,
         sizes: ProbeSizes,
         *,
-        model: nn.Module,
-        optimizer: Optimizer,
+        engine: Engine,
+        workers: Workers,
         step: int,
     ) -> None:
         assert settings.probes is not None
         self._workload, self._settings, self._probes, self._sizes = workload, settings, settings.probes, sizes
-        self._model, self._optimizer, self._step = model, optimizer, step
+        self._engine, self._workers, self._step = engine, workers, step
+        self._model = engine.whole_model()
         self._cost = ProbeCost()
-        self._loss = HeldLoss(workload, copy_model(model), self._cost)
+        self._loss = self._held_loss()
         self._rows = Rows(
             step=step,
             examples=step * settings.batch_size,
@@ -118,7 +128,7 @@ class _Measuring:
             add_l1(reference.gradient, self._sizes, self._rows)
         batches = self._stream(self._sizes.draw, _DRAWS)
         for draw in range(self._probes.draws):
-            torch.manual_seed(self._seed(_DRAW_NOISE, draw))
+            torch.manual_seed(self._seed(_DRAW_NOISE, draw) + self._workers.rank)
             self._measure_draw(draw, next(batches), reference, ladder, lines)
         return Measurement(rows=tuple(self._rows.rows), cost=self._cost)
 
@@ -132,7 +142,7 @@ class _Measuring:
             if asks("per_example") and draw < self._probes.per_example_draws:
                 per_example(self._loss, batch, sizes, rows, draw=draw)
             if reference and asks("curvature"):
-                vectors = curvature_vectors(drawn, reference.gradient, draw=draw, seed=self._seed(_SIGNS, draw))
+                vectors = reference.rows.vectors(drawn, draw=draw, seed=self._seed(_SIGNS, draw))
                 add_noise_to_signal(drawn, reference.gradient, sizes, rows, draw=draw)
         directions = ladder.directions(self._loss, batch) if ladder else {}
         if lines:
@@ -143,7 +153,7 @@ class _Measuring:
             return
         products = reference.curvature.products(vectors + steps)
         if vectors:
-            add_curvature(vectors, products[: len(vectors)], sizes, rows, draw=draw)
+            reference.rows.add(drawn, vectors, products[: len(vectors)], draw=draw)
         if steps:
             add_update(directions, products[len(vectors) :], reference.gradient, rows, draw=draw)
 
@@ -154,9 +164,10 @@ class _Measuring:
         if self._probes.asks_for("curvature", "one_step"):
             gradient = self._loss.gradient(batch, size=sizes.reference, pass_size=sizes.reference_pass)
         curvature = CurvatureBatch(
-            self._loss, batch, size=sizes.curvature, pass_size=sizes.reference_pass, seed=self._seed(_CURVATURE)
+            self._loss, batch, size=sizes.curvature, pass_size=sizes.curvature_pass, seed=self._seed(_CURVATURE)
         )
-        return _Reference(batch=batch, gradient=gradient, curvature=curvature)
+        rows = CurvatureRows(gradient, sizes, self._rows)
+        return _Reference(batch=batch, gradient=gradient, curvature=curvature, rows=rows)
 
     def _ladder(self) -> Ladder:
         return Ladder(
@@ -164,18 +175,21 @@ class _Measuring:
             self._settings,
             self._sizes,
             model=self._model,
-            optimizer=self._optimizer,
+            optimizer=None if self._probes.warm_steps else self._engine.whole_optimizer(self._model),
             warm={size: self._stream(size, _WARM, size) for size in self._sizes.ladder},
         )
 
     def _lines(self, reference: _Reference) -> LineSearch:
         return LineSearch(
-            HeldLoss(self._workload, copy_model(self._model), self._cost),
+            self._held_loss(),
             reference.batch,
             self._sizes,
             rates=[self._settings.learning_rate * factor for factor in self._probes.line_rate_factors],
-            seed=self._seed(_LINE),
+            seed=self._seed(_LINE) + self._workers.rank,
         )
+
+    def _held_loss(self) -> HeldLoss:
+        return HeldLoss(self._workload, copy_model(self._model), self._cost, self._workers)
 
     def _stream(self, batch_size: int, *kind: int) -> Iterator[Batch]:
         return self._workload.train_batches(batch_size=batch_size, seed=self._seed(*kind))

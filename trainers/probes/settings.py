@@ -49,6 +49,7 @@ class ProbeSettings(Settings):
         per_layer: Whether to give each parameter tensor's part besides the whole.
         micro_batch_size: Examples in one pass where the loss does not couple them; the run's unless given. Second
             derivatives take about three times a training step's memory.
+        end_run: Whether the run ends with its last probe, however much of its budget is left.
         max_equivalent_steps: The most that one probe may cost, in training steps of the run's batch size; a probe that
             would cost more is refused before training.
     """
@@ -70,6 +71,7 @@ class ProbeSettings(Settings):
     )  # fmt: skip
     per_layer: bool = False
     micro_batch_size: _Size | None = None
+    end_run: bool = False
     max_equivalent_steps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")

@@ -26,7 +26,8 @@ class ProbeSizes:
         independent: Whether the loss is a mean over examples.
         additive: Whether a batch's gradient is the mean of its parts': where examples are independent, and where the
             run's micro-batches are all that couples them.
-        coupled_pass: What a pass over the reference batch holds where the loss couples examples.
+        coupled_pass: The most that a pass over the reference batch holds where the loss couples examples: what the run
+            couples.
         free_pass: The most that any pass holds where it doesn't.
     """
 
@@ -54,8 +55,13 @@ class ProbeSizes:
 
     @property
     def reference_pass(self) -> int:
-        """Examples of one pass over the reference batch, and over the curvature batch."""
-        return min(self.curvature, self.free_pass) if self.independent else self.coupled_pass
+        """Examples of one pass over the reference batch."""
+        return min(self.curvature, self.free_pass) if self.independent else min(self.reference, self.coupled_pass)
+
+    @property
+    def curvature_pass(self) -> int:
+        """Examples of one pass over the curvature batch."""
+        return min(self.curvature, self.free_pass if self.independent else self.coupled_pass)
 
 
 def resolve_sizes(
@@ -85,7 +91,10 @@ def resolve_sizes(
     parts = largest_divisor(max(1, large // unit), at_most=max(1, large // unit // shards))
     small = probes.small_batch_size or unit * parts
     curvature = probes.curvature_batch_size or max(unit, large // 4 // unit * unit)
-    reference = probes.reference_batch_size or max(2 * large, curvature) // curvature * curvature
+    coupled_pass = micro_batch_size or batch_size
+    reference = max(2 * large, curvature)
+    parts = curvature if independent else min(reference, coupled_pass)
+    reference = probes.reference_batch_size or reference // parts * parts
     ladder: tuple[int, ...] = ()
     if probes.asks_for("one_step", "line_search"):
         ladder = probes.ladder or tuple(small * 2**k for k in range((large // small).bit_length()))
@@ -98,7 +107,7 @@ def resolve_sizes(
         unit=unit,
         independent=independent,
         additive=independent or micro_batch_size is not None,
-        coupled_pass=micro_batch_size or min(curvature, batch_size),
+        coupled_pass=coupled_pass,
         free_pass=probes.micro_batch_size or free_pass,
     )
     _check(sizes)
@@ -131,9 +140,9 @@ def _check(sizes: ProbeSizes) -> None:
                 f"couples examples, but got {size} with {sizes.unit}; nearest: "
                 f"{max(2, sizes.unit, size // sizes.unit * sizes.unit)}"
             )
-    for name, size in named[1:3]:
-        if size % sizes.coupled_pass:
+    for (name, size), held in zip(named[1:3], (sizes.curvature_pass, sizes.reference_pass), strict=True):
+        if size % held:
             raise SettingsError(
-                f"probes.{name} must be a multiple of the {sizes.coupled_pass} examples that a pass couples, but got "
-                f"{size}; nearest: {(size // sizes.coupled_pass + 1) * sizes.coupled_pass}"
+                f"probes.{name} must be a multiple of the {held} examples that a pass couples, but got "
+                f"{size}; nearest: {(size // held + 1) * held}"
             )
