@@ -4,7 +4,7 @@ BIN := .venv/bin
 TRAINS := .venv/.trains
 READY := .venv/.ready
 
-.PHONY: help env study data test test-slow test-gpu lint format bench clean
+.PHONY: help env study data derived test test-slow test-gpu lint format bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,10 @@ data: $(TRAINS)  ## Fetch the quick study's text (1 archive, checked)
 
 study: data  ## Run the quick study on real data; prints the answer and the report's path
 	$(BIN)/batchlaw run quick
+
+derived: data  ## Derived laws against fitted ones on real data (half an hour); writes the reference table
+	$(BIN)/batchlaw run derived
+	cp results/derived/tables/derived_vs_fitted.csv results/reference/derived_vs_fitted.csv
 
 test: $(READY)  ## The whole default test suite
 	$(BIN)/python -m pytest

@@ -130,6 +130,7 @@ class DeepSpeedEngine:
             module,
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
+            rate_factors=module.rate_factors(settings.learning_rate),
         )
 
     def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:

@@ -70,6 +70,7 @@ def train(
                     )
                     losses.add(engine.step(next(batches), rate_factor=factor))
                     step += 1
+                    workload.after_step(engine.model, step=step)
                     if step % _CHECK_STEPS == 0 or step == stop:
                         losses.read()
                         if losses.diverged or time.perf_counter() > pause:

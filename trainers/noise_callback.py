@@ -38,14 +38,14 @@ class NoiseCallback(TrainerCallback):
     def __init__(
         self,
         *,
-        every: int = 8,
+        every: int = 16,
         half_life_steps: float | None = 100.0,
         loss_mean_over: LossMeanOver | None = None,
     ) -> None:
         """Prepare.
 
         Args:
-            every: Measure one optimiser step in so many.
+            every: Measure one optimiser step in so many, as ``NoiseMonitor`` takes it.
             half_life_steps: Measured steps after which a step weighs half in what is logged; ``None``: all alike.
             loss_mean_over: As ``NoiseMonitor`` takes it; ``None`` finds out.
         """

@@ -25,7 +25,7 @@ from .optimizer_settings import (
     SignSettings,
     WithMomentum,
 )
-from .parameter_groups import decay_groups, hidden_matrix_groups
+from .parameter_groups import decay_groups, hidden_matrix_groups, scale_rates
 from .reading import read_settings
 
 Build = Callable[[Any, nn.Module, float, int], Optimizer]
@@ -51,7 +51,13 @@ class OptimizerSpec:
 
 
 def build_optimizer(
-    name: str, settings: Mapping[str, Any], model: nn.Module, *, learning_rate: float, batch_size: int
+    name: str,
+    settings: Mapping[str, Any],
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    batch_size: int,
+    rate_factors: Mapping[str, float] | None = None,
 ) -> Optimizer:
     """Return the optimiser called ``name`` for the trained parameters of ``model``.
 
@@ -61,11 +67,14 @@ def build_optimizer(
         model: The model, on the device where it is trained.
         learning_rate: The peak rate.
         batch_size: Global examples a step; used for settings counted in examples.
+        rate_factors: What each trained parameter's rate is multiplied by, by its name in ``model``.
 
     Raises:
         SettingsError: See ``validate_optimizer``; or the model has nothing that the optimiser is for.
     """
-    return OPTIMIZERS[name].build(validate_optimizer(name, settings), model, learning_rate, batch_size)
+    optimizer = OPTIMIZERS[name].build(validate_optimizer(name, settings), model, learning_rate, batch_size)
+    scale_rates(optimizer, model, rate_factors or {})
+    return optimizer
 
 
 def validate_optimizer(name: str, settings: Mapping[str, Any]) -> Decay:

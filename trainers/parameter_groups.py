@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from .errors import SettingsError
 
@@ -62,6 +63,25 @@ def hidden_matrix_groups(
         {"params": [parameter for parameter in matrices if id(parameter) in apart], **others},
         {"params": [parameter for parameter in trained if parameter.ndim < 2], **others, "weight_decay": 0.0},
     )
+
+
+def scale_rates(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, float]) -> None:
+    """Multiply the rate of each parameter by its factor: groups are split where factors differ.
+
+    Args:
+        optimizer: of the model, without state.
+        model: whose parameters ``factors`` names.
+        factors: name -> factor, for all trained parameters.
+    """
+    if all(factor == 1.0 for factor in factors.values()):
+        return
+    factor_of = {id(parameter): factors[name] for name, parameter in model.named_parameters() if name in factors}
+    groups = []
+    for group in optimizer.param_groups:
+        for factor in dict.fromkeys(factor_of[id(parameter)] for parameter in group["params"]):
+            own = [parameter for parameter in group["params"] if factor_of[id(parameter)] == factor]
+            groups.append({**group, "params": own, "lr": group["lr"] * factor})
+    optimizer.param_groups[:] = groups
 
 
 def _filled(*groups: dict[str, Any]) -> list[dict[str, Any]]:

@@ -70,8 +70,7 @@ def fill_state(optimizer: Optimizer, model: nn.Module, *, run: Any, sharded: nn.
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:
-    from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters, ZeroParamStatus
 
     # What is whole must stay so: at its end GatheredParameters takes it apart.
     apart = getattr(tensor, "ds_status", ZeroParamStatus.AVAILABLE) is not ZeroParamStatus.AVAILABLE

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
+from .errors import SettingsError
 from .reading import Settings
 
 Batch = torch.Tensor | tuple[Any, ...] | dict[str, Any]
@@ -32,8 +34,8 @@ class Target(Settings):
 class Workload(abc.ABC):
     """A model, its data, its loss and the metric that says how far training has come.
 
-    A subclass is final: it implements the abstract methods, ``prepare`` and ``baselines`` where it has data, and
-    overrides nothing else. Its constructor
+    A subclass is final: it implements the abstract methods, ``prepare`` and ``baselines`` where it has data,
+    ``peak_rate`` and ``after_step`` where training asks for them, and overrides nothing else. Its constructor
     takes the ``settings`` object alone and must be cheap; data are loaded on first use. Adding one needs
     its file and a line in ``trainers/workloads/__init__.py``; a user's own is named as
     ``path/to/file.py:ClassName``.
@@ -87,6 +89,27 @@ class Workload(abc.ABC):
             SettingsError: the settings don't fit them.
         """
 
+    def peak_rate(self, parameter: str, learning_rate: float) -> float:  # noqa: ARG002
+        """Return the peak rate of one parameter, given that of the study.
+
+        For rates that differ inside a model: layer by layer, a predictor's own multiplier, a part whose rate stays.
+
+        Args:
+            parameter: its name in the model of ``build_model``.
+            learning_rate: the study's.
+        """
+        return learning_rate
+
+    def after_step(self, model: Any, *, step: int) -> None:  # noqa: B027 - most have nothing to do here
+        """Change what is not trained after an optimiser step, such as a teacher that averages the weights.
+
+        What it changes must be buffers of the model, so that copies of it are complete. Probes never call it.
+
+        Args:
+            model: in training mode; with ZeRO stage 3 its weights are in pieces.
+            step: optimiser steps taken, from 1.
+        """
+
     def baselines(self) -> dict[str, float]:
         """Return what trivial methods reach on the target's metric, by name; empty where none is meaningful."""
         return {}
@@ -100,6 +123,24 @@ class LossModule(nn.Module):
         super().__init__()
         self.model = model
         self._workload = workload
+
+    def rate_factors(self, learning_rate: float) -> dict[str, float]:
+        """Return each trained parameter's peak rate over ``learning_rate``, by its name in this module.
+
+        Raises:
+            SettingsError: the workload gives a parameter a rate that is none.
+        """
+        factors = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                rate = self._workload.peak_rate(name, learning_rate)
+                if not (math.isfinite(rate) and rate >= 0.0):
+                    raise SettingsError(
+                        f"{self._workload.name}: the peak rate of a parameter must be finite and not negative, but "
+                        f"{name} has {rate}"
+                    )
+                factors[f"model.{name}"] = rate / learning_rate
+        return factors
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the mean loss over the examples of ``batch``."""

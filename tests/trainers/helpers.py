@@ -10,7 +10,7 @@ from torch import nn
 from trainers.batching import BatchPlan
 from trainers.optimizers import build_optimizer
 from trainers.settings import TrainSettings
-from trainers.workload import Batch, Workload
+from trainers.workload import Batch, LossModule, Workload
 
 
 class BareEngine:
@@ -20,12 +20,14 @@ class BareEngine:
         self.plan = BatchPlan(batch_size=settings.batch_size, world_size=1, micro_batch_size=settings.batch_size)
         self.model: nn.Module = workload.build_model(seed=settings.seed)
         self._loss = workload.loss
+        module = LossModule(workload, self.model)
         self._optimizer = build_optimizer(
             settings.optimizer,
             settings.optimizer_settings,
-            self.model,
+            module,
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
+            rate_factors=module.rate_factors(settings.learning_rate),
         )
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
 

@@ -38,6 +38,7 @@ class Direction:
             module,
             learning_rate=_RATE,
             batch_size=batch_size,
+            rate_factors=module.rate_factors(settings.learning_rate),
         )
 
     def begin(self) -> None:
