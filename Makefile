@@ -38,7 +38,7 @@ derived: data  ## Derived laws against fitted ones on real data (half an hour); 
 	cp results/derived/tables/derived_vs_fitted.csv results/reference/derived_vs_fitted.csv
 
 test: $(READY)  ## The whole default test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: $(READY)  ## Campaigns of many minutes
 	$(BIN)/python -m pytest -m slow

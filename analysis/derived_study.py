@@ -15,6 +15,7 @@ from .derived.derived_law import DERIVED_COLUMNS, DERIVED_PARAMETER_COLUMNS
 from .derived.three_way import AGREEMENT_COLUMNS, NOISE_SCALES, THREE_WAY_COLUMNS, agreement_table, three_way_table
 from .derived.verdicts import DERIVATION_VERDICT_COLUMNS
 from .derived.words import rates_sentences, summary_sentence, three_way_sentences, verdict_sentences
+from .laws import LAWS
 from .mean_draws import RESAMPLES
 from .noise_scale import CONSTANT_COLUMNS, noise_scale_table
 from .output import write_csv
@@ -207,23 +208,22 @@ def _derive_sweep(
 def fitted_noise_scale(optimizer: Optimizer, fits: pd.DataFrame | None) -> tuple[str, float]:
     """Return the fitted law whose noise scale is set beside the probes', and the factor that the probes' take.
 
-    It is the first law that a derivation for the optimiser names and whose noise scale is fitted with an interval, else
-    the first that one names; ``saturating`` if none does. The factor is one for a law of the gradients before they are
-    averaged (``B_simple``), and else the optimiser's ``noise_factor``.
+    Of the laws that derivations for the optimiser name it is the first whose noise scale is fitted with an interval, or
+    the first at all, in the order of how few optimisers a derivation is for; ``saturating`` where none names one. The
+    factor is one for a law of the gradients before they are averaged (``B_simple``), else the ``noise_factor``.
 
     Args:
         optimizer: of the sweep.
         fits: rows of one sweep with ``fit_tables.FIT_COLUMNS``.
     """
-    named = [found.law for found in DERIVATIONS.values() if optimizer.name in found.optimizers and found.law]
-    chosen, factor = (named or ["saturating"])[0], optimizer.noise_factor
+    own = [found for found in DERIVATIONS.values() if optimizer.name in found.optimizers and found.law]
+    named = [str(found.law) for found in sorted(own, key=lambda found: len(found.optimizers))] or ["saturating"]
+    resolved = set()
     if fits is not None:
-        scales = fits[fits["parameter"].isin(NOISE_SCALES) & (fits["status"] == "ok")]
-        fitted = scales.drop_duplicates("law").set_index("law")["parameter"]
-        chosen = next((law for law in named if law in fitted.index), chosen)
-        if fitted.get(chosen) == "B_simple":
-            factor = 1.0
-    return chosen, factor
+        resolved = set(fits.loc[fits["parameter"].isin(NOISE_SCALES) & (fits["status"] == "ok"), "law"])
+    law = next((name for name in named if name in resolved), named[0])
+    is_plain = law in LAWS and any(parameter.name == "B_simple" for parameter in LAWS[law].parameters)
+    return law, 1.0 if is_plain else optimizer.noise_factor
 
 
 def _runs_table(runs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

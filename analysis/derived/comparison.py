@@ -140,7 +140,8 @@ def _rates(law: DerivedLaw, optima: pd.DataFrame, seed: int) -> tuple[list[dict[
     ends = (float(gap.derived_slopes[0]), float(gap.fitted_slopes[0]))
     rows.append(_row("growth_per_doubling", 2.0 ** ends[0], 2.0 ** ends[1], growth, *_resolved(growth)))
     share = summarise_positive(positive_ratio(gap.derived_slopes, gap.fitted_slopes))
-    rows.append(_row("exponent", *ends, share, *_resolved(share)))
+    said = _resolved(share) if min(ends) > 0 else ("not_resolved", "the ratio of exponents needs two positive ones")
+    rows.append(_row("exponent", *ends, share, *said))
     return rows, gap
 
 

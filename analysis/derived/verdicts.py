@@ -98,7 +98,8 @@ class Gap:
             slope = slopes[0] - slopes[1]
             bends = both - middle[:, None] - slope[:, None] * centred
         count = len(ln_batch)
-        ends = np.nanquantile(bends[1:], [0.025 / count, 1.0 - 0.025 / count], axis=0)
+        with np.errstate(invalid="ignore"):  # between two infinite samples: no end
+            ends = np.nanquantile(bends[1:], [0.025 / count, 1.0 - 0.025 / count], axis=0)
         return cls(
             batch_size=np.exp(ln_batch),
             level=summarise(both.mean(axis=1)),

@@ -150,13 +150,14 @@ def _add_curve(figure: go.Figure, name: str, rows: pd.DataFrame, *, theme: Theme
     position = list(DERIVATIONS).index(name) if name in DERIVATIONS else len(DERIVATIONS)
     colour = _CURVE_COLOURS[position % len(_CURVE_COLOURS)]
     shown, label = bool(rows["shown"].all()), _label(name, rows)
-    _add_band(figure, rows, group=f"derived {name}", colour=theme.series_band[colour], shown=shown)
+    group = f"derived {len(figure.data)}"  # a name from data would go into the page as it is
+    _add_band(figure, rows, group=group, colour=theme.series_band[colour], shown=shown)
     figure.add_scatter(
         x=rows["batch_size"],
         y=rows["learning_rate"],
         mode="lines",
         name=label,
-        legendgroup=f"derived {name}",
+        legendgroup=group,
         legendrank=20 + position,
         visible=True if shown else "legendonly",
         line={

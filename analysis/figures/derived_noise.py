@@ -50,6 +50,7 @@ def noise_steps_figure(table: pd.DataFrame, three_way: pd.DataFrame, *, theme: T
     figure = facet_figure(theme, list(panels.values()), least_width=380, height=380)
     bands = three_way[three_way["step"].isna() & three_way["source"].isin(list(_BANDS))]
     heights = [*known["value"], *known["low"], *known["high"], *bands["value"], *bands["low"], *bands["high"]]
+    runs = list(dict.fromkeys(known["trial_id"]))
     sizes = sorted(known["batch_size"].dropna().unique())
     known = known.assign(place=_seen(known["examples"]))
     span = log_axis(heights, "noise scale (examples per step)", ticks=6)
@@ -65,8 +66,8 @@ def noise_steps_figure(table: pd.DataFrame, three_way: pd.DataFrame, *, theme: T
             position = sizes.index(batch_size) if batch_size in sizes else 0
             _add_run(
                 figure,
-                str(trial_id),
                 rows,
+                group=f"run {runs.index(trial_id)}",
                 colour=theme.ordered(position, len(sizes)),
                 axes=(x_axis, y_axis),
                 named=index == 0,
@@ -92,9 +93,9 @@ def _examples_axis(examples: pd.Series) -> dict[str, Any]:
 
 def _add_run(
     figure: go.Figure,
-    trial_id: str,
     rows: pd.DataFrame,
     *,
+    group: str,
     colour: str,
     axes: tuple[str, str],
     named: bool,
@@ -106,7 +107,7 @@ def _add_run(
         y=rows["value"],
         mode="lines+markers",
         name=f"B = {batch_size}",
-        legendgroup=trial_id,
+        legendgroup=group,
         showlegend=named,
         xaxis=axes[0],
         yaxis=axes[1],

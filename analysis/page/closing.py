@@ -25,6 +25,8 @@ DEFINITIONS: Mapping[str, str] = {
     "bound": "the best rate lies at the edge of the grid or beyond it, so that only one side of it is known",
     "target not reached": "the budget ended first; the cell's steps are a lower bound and are kept as one",
     "AICc weight": "share of the evidence for a law among those compared, by Akaike's criterion for small samples",
+    "derived law": "best rates computed from measured gradients, their noise and the curvature, without a free "
+    "parameter; supported or rejected by how they move with the batch size, and beside that by their level",
     "octave": "a factor of two in the learning rate",
     "undetermined": "the data do not separate the laws; no fault, but a call for the trials named",
     "[low, high]": "95 % interval; a dash is an end that the data do not bound",

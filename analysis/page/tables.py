@@ -18,6 +18,7 @@ from .sweep import Sweep
 
 TRIAL_TABLE_COLUMNS = (
     "sweep",
+    "purpose",
     "status",
     "batch_size",
     "learning_rate",
@@ -166,6 +167,8 @@ def trials_data(trials: pd.DataFrame) -> dict[str, Any]:
     for key in shown:
         if key not in _ALWAYS and not says_something(trials[key]):
             continue
+        if key == "purpose" and trials[key].nunique() == 1:
+            continue  # a study without probes
         column = TRIAL_COLUMNS.get(key)
         unit = column.unit if column is not None and column.unit not in ("", "metric", key) else ""
         label = (key.replace("_", " ") if column is not None else key) + (f" ({unit})" if unit else "")

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import erf
 
+from analysis.derived_study import RUN_COLUMNS
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Quadratic:
@@ -99,6 +101,37 @@ def dense(*, beta_n: float, size: int = 60, b_simple: float = 40.0) -> Quadratic
     return dataclasses.replace(base, hessian=base.hessian + weight * (np.outer(signs, signs) - np.eye(size)))
 
 
+def with_rate(problem: Quadratic, *, eta_max: float) -> Quadratic:
+    """The same problem with all curvature scaled such that SGD's best rate without noise is ``eta_max``."""
+    return dataclasses.replace(problem, hessian=problem.hessian * problem.eta_max / eta_max)
+
+
+def probe_runs(
+    problem: Quadratic,
+    *,
+    sweep: str = "toy sgd",
+    batch_sizes: tuple[int, ...] = (8, 32, 128, 512),
+    rate=None,
+    steps: tuple[int, ...] = (0, 40, 120),
+    drift: float = 1.0,
+    seed: int = 0,
+    **settings,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of a probe run at each batch size, its own batch size the whole ladder, and the table of runs.
+
+    ``drift`` multiplies the curvature from the first point of a run to its last, and leaves its mean in ln alone.
+    """
+    rows, runs = [], []
+    for i, batch_size in enumerate(batch_sizes):
+        trial_id = f"{sweep}-{batch_size}"
+        runs.append((trial_id, sweep, batch_size, (rate or problem.sgd_rate)(batch_size)))
+        for j, (step, share) in enumerate(zip(steps, np.linspace(-0.5, 0.5, len(steps)), strict=True)):
+            here = dataclasses.replace(problem, hessian=problem.hessian * drift**share)
+            where = {"step": step, "trial_id": trial_id, "ladder": (batch_size,), "seed": [seed, i, j]}
+            rows.append(probe_rows(here, **where, **settings))
+    return pd.concat(rows, ignore_index=True), pd.DataFrame(runs, columns=list(RUN_COLUMNS))
+
+
 def probe_rows(
     problem: Quadratic,
     *,
@@ -120,7 +153,14 @@ def probe_rows(
 
     def add(name, batch_size, draw, total, *, count=1, rate=np.nan):
         rows.append(
-            {"step": step, "examples": 32 * step, "name": name, "scope": "all", "batch_size": batch_size, "rate": rate}
+            {
+                "step": step,
+                "examples": (ladder[0] if ladder else 32) * step,
+                "name": name,
+                "scope": "all",
+                "batch_size": batch_size,
+                "rate": rate,
+            }
             | {"draw": draw, "total": float(total), "count": count}
         )
 

@@ -91,6 +91,14 @@ def test_a_wrong_exponent_is_rejected_and_its_size_is_told():
     assert run.loc["growth_per_doubling", "ratio"] == pytest.approx(2**0.4)
 
 
+def test_exponents_that_are_not_both_positive_have_no_ratio():
+    _, table = verdict_of(known_law(lambda b: 0.01 * b**-0.2), optima_of(lambda b: 0.01 * b**-0.1))
+    row = table[table["step"].isna()].set_index("quantity").loc["exponent"]
+    assert row[["derived", "fitted"]].tolist() == pytest.approx([-0.2, -0.1])
+    assert np.isnan(row["ratio"])
+    assert (row["status"], row["reason"]) == ("not_resolved", "the ratio of exponents needs two positive ones")
+
+
 def test_a_surge_that_is_not_there_is_rejected_by_its_bend():
     centre = np.exp(np.mean(np.log(LADDER)))
 
@@ -250,5 +258,6 @@ def test_sentences_say_verdict_size_and_direction():
     assert lines[0].startswith(
         "s w o, saturating: the way the rate moves with the batch is supported from batch size 4 to"
     )
-    assert "the level is wrong; derived rates lie 3 times above the fitted ones" in lines[1]
-    assert any("half_power" in line and "rejected" in line for line in lines)
+    assert "The level is wrong; derived rates lie 3 times above the fitted ones (ratio 3.00 [" in lines[0]
+    assert lines[1].startswith("s w o, half_power: the way the rate moves with the batch is rejected")
+    assert len(lines) == 2
