@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from .derived import DERIVATIONS, Optimizer, derive_laws, derived_parameters_table, derived_table, run_average
+from .derived import Optimizer, derive_laws, derived_parameters_table, derived_table, run_average
 from .derived.comparison import COMPARISON_COLUMNS, compare_derived
 from .derived.derived_law import DERIVED_COLUMNS, DERIVED_PARAMETER_COLUMNS
-from .derived.three_way import AGREEMENT_COLUMNS, NOISE_SCALES, THREE_WAY_COLUMNS, agreement_table, three_way_table
+from .derived.fitted_noise import fitted_noise_scale
+from .derived.three_way import AGREEMENT_COLUMNS, THREE_WAY_COLUMNS, agreement_table, three_way_table
 from .derived.verdicts import DERIVATION_VERDICT_COLUMNS
 from .derived.words import rates_sentences, summary_sentence, three_way_sentences, verdict_sentences
-from .laws import LAWS
 from .mean_draws import RESAMPLES
 from .noise_scale import CONSTANT_COLUMNS, noise_scale_table
 from .output import write_csv
@@ -81,13 +81,26 @@ class DerivedStudy:
         return DerivedStudy(**parts)
 
     def sentences(self, sweep: str) -> list[str]:
-        """Return what the probes of one sweep say, the sum first; nothing of a sweep without probes."""
+        """Return all that the probes of one sweep say, the sum first; nothing of a sweep without probes."""
         own = self.select(sweep)
-        if own.runs.empty:
-            return []
         unnamed = own.verdicts.assign(study="", workload="", optimizer="")
-        lines = [summary_sentence(own.verdicts)] if len(own.verdicts) else rates_sentences(own.derived)
-        lines += [*verdict_sentences(unnamed), *three_way_sentences(own.three_way, own.agreements)]
+        return own._said(sweep, [*own._sum(), *verdict_sentences(unnamed), *own._noise_scales()])
+
+    def summary(self, sweep: str) -> list[str]:
+        """Return the sum and the noise scale's sources, for a terminal; nothing of a sweep without probes."""
+        own = self.select(sweep)
+        return own._said(sweep, [*own._sum(), *own._noise_scales()[:1]])
+
+    def _sum(self) -> list[str]:
+        if self.runs.empty:
+            return []
+        return [summary_sentence(self.verdicts)] if len(self.verdicts) else rates_sentences(self.derived)
+
+    def _noise_scales(self) -> list[str]:
+        return three_way_sentences(self.three_way, self.agreements)
+
+    @staticmethod
+    def _said(sweep: str, lines: Sequence[str]) -> list[str]:
         return [f"{sweep}: {line[0].lower()}{line[1:]}" for line in lines]
 
     def write_tables(self, folder: str | os.PathLike[str]) -> list[Path]:
@@ -203,27 +216,6 @@ def _derive_sweep(
         compared = compare_derived(laws, optima=optima, fits=fits, optimizer=optimizer.name, seed=seed, **names)
         tables |= {"comparison": compared.table, "verdicts": compared.verdicts}
     return tables
-
-
-def fitted_noise_scale(optimizer: Optimizer, fits: pd.DataFrame | None) -> tuple[str, float]:
-    """Return the fitted law whose noise scale is set beside the probes', and the factor that the probes' take.
-
-    Of the laws that derivations for the optimiser name it is the first whose noise scale is fitted with an interval, or
-    the first at all, in the order of how few optimisers a derivation is for; ``saturating`` where none names one. The
-    factor is one for a law of the gradients before they are averaged (``B_simple``), else the ``noise_factor``.
-
-    Args:
-        optimizer: of the sweep.
-        fits: rows of one sweep with ``fit_tables.FIT_COLUMNS``.
-    """
-    own = [found for found in DERIVATIONS.values() if optimizer.name in found.optimizers and found.law]
-    named = [str(found.law) for found in sorted(own, key=lambda found: len(found.optimizers))] or ["saturating"]
-    resolved = set()
-    if fits is not None:
-        resolved = set(fits.loc[fits["parameter"].isin(NOISE_SCALES) & (fits["status"] == "ok"), "law"])
-    law = next((name for name in named if name in resolved), named[0])
-    is_plain = law in LAWS and any(parameter.name == "B_simple" for parameter in LAWS[law].parameters)
-    return law, 1.0 if is_plain else optimizer.noise_factor
 
 
 def _runs_table(runs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -149,7 +149,7 @@ def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed:
         notes=notes,
         derived=derived,
     )
-    words = [line for sweep in derived.sweeps for line in derived.sentences(sweep)] if derived else []
+    words = [line for sweep in derived.sweeps for line in derived.summary(sweep)] if derived else []
     return [*analysis.sentences(), *words, *notes, *baseline_sentences(baselines)], path
 
 

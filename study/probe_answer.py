@@ -46,4 +46,4 @@ def write_probe_answer(
         study_description=config.model_dump(mode="json"),
         notes=notes,
     )
-    return [*(line for sweep in derived.sweeps for line in derived.sentences(sweep)), *notes], path
+    return [*(line for sweep in derived.sweeps for line in derived.summary(sweep)), *notes], path

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis.derived import Optimizer
-from analysis.derived_study import FILES, RUN_COLUMNS, DerivedStudy, derive_study, fitted_noise_scale
+from analysis.derived.fitted_noise import fitted_noise_scale
+from analysis.derived_study import FILES, RUN_COLUMNS, DerivedStudy, derive_study
 from analysis.laws import LAWS
 from analysis.study_analysis import analyse
 
