@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from analysis.derived import Optimizer
+from analysis.derived_study import derive_study
 from results import ResultStore, TrialSpec
 
 ROOT = Path(__file__).parents[1]
@@ -65,3 +69,80 @@ def test_the_readme_quotes_the_stored_campaign():
         shares = [covered.loc[covered["noise"] == noise, "covered"], part["right"], part["undetermined"], part["wrong"]]
         assert f"| {noise:g} | " + " | ".join(f"{100 * share.mean():.1f} %" for share in shares) + " |" in README
     assert f"{named['studies'].sum():,} simulated studies" in README
+
+
+DERIVED = REFERENCE.parent / "derived"
+NAMES = {
+    "masked LM, AdamW": "bert-mlm-adamw",
+    "masked LM, sign-SGD": "bert-mlm-sign-sgd",
+    "masked LM, SGD": "bert-mlm-sgd",
+}
+
+
+def test_stored_probe_runs_read_back_and_took_their_cells_steps():
+    stored = ResultStore(DERIVED).read()
+    assert stored.skipped == []
+    trials = stored.trials
+    for row in trials.itertuples():
+        assert TrialSpec.from_dict(json.loads(row.spec)).trial_id == row.trial_id
+    cells = trials[trials["purpose"] == "sweep"].set_index(["sweep", "batch_size", "learning_rate", "seed"])
+    probed = trials[trials["purpose"] == "probe"]
+    assert probed.groupby("sweep").size().to_dict() == {**dict.fromkeys(NAMES.values(), 6), "simsiam-sgd": 5}
+    assert set(stored.probes["trial_id"]) == set(probed["trial_id"])
+    for run in probed.itertuples():
+        cell = cells.loc[(run.sweep, run.batch_size, run.learning_rate, run.seed)]
+        assert (run.value, run.steps, run.status) == (cell["value"], cell["steps"], cell["status"])
+
+
+def test_the_derived_rates_are_those_of_the_stored_probes():
+    stored, config = ResultStore(DERIVED).read(), yaml.safe_load((DERIVED / "study.yaml").read_text())
+    sweep = next(s for s in config["sweeps"] if s["name"] == "bert-mlm-sgd")
+    runs = stored.trials[(stored.trials["purpose"] == "probe") & (stored.trials["sweep"] == sweep["name"])]
+    tables = {name: pd.read_csv(DERIVED / "tables" / f"{name}.csv") for name in ("optima", "fits", "tradeoff")}
+    found = derive_study(
+        stored.probes,
+        runs=runs,
+        optimizers={sweep["name"]: Optimizer(name=sweep["optimizer"], settings=sweep["optimizer_settings"])},
+        batch_sizes={sweep["name"]: sweep["batch_sizes"]},
+        **tables,
+        study="derived",
+        workloads={sweep["name"]: sweep["workload"]},
+    )
+    committed = pd.read_csv(REFERENCE.parent / "derived_vs_fitted.csv")
+    own = committed[committed["sweep"] == sweep["name"]].reset_index(drop=True)
+    ours = found.comparison.reset_index(drop=True)
+    assert list(ours) == list(committed)
+    for column in ("batch_size", "derived", "fitted", "ratio", "low", "high"):
+        np.testing.assert_allclose(ours[column].astype(float), own[column].astype(float), rtol=1e-6, err_msg=column)
+    for column in ("study", "workload", "optimizer", "quantity", "derivation", "status"):
+        assert ours[column].fillna("").tolist() == own[column].fillna("").tolist()
+
+
+def test_the_readme_quotes_the_derived_laws():
+    verdicts = pd.read_csv(DERIVED / "tables" / "derivation_verdicts.csv").set_index(["sweep", "derivation"])
+    sweep, quoted = "", 0
+    for line in README.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 6 or not (cells[0] in NAMES or (sweep and not cells[0])):
+            continue
+        sweep = NAMES.get(cells[0], sweep)
+        row = verdicts.loc[(sweep, cells[1].strip("`"))]
+        level, slope = ([row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in ("level", "slope"))
+        assert cells[2:] == [
+            "{:.2f} [{:.2f}, {:.2f}]".format(*level),
+            "{:.2f} [{:.2f}, {:.2f}]".format(*slope),
+            row["verdict"],
+            row["level_verdict"],
+        ]
+        quoted += 1
+    assert quoted == 9
+    sources = pd.read_csv(DERIVED / "tables" / "noise_scale_sources.csv")
+    run = sources[sources["step"].isna()].set_index(["sweep", "source"])
+    for key in (
+        ("bert-mlm-adamw", "hyperbola"),
+        ("bert-mlm-adamw", "probe_b_simple"),
+        ("bert-mlm-sgd", "hyperbola"),
+        ("bert-mlm-sgd", "probe_b_simple"),
+    ):
+        row = run.loc[key]
+        assert f"{row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]" in README
