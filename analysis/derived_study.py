@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .derived import Optimizer, derive_laws, derived_parameters_table, derived_table, run_average
@@ -23,6 +24,7 @@ from .probe_rows import PROBE_COLUMNS
 
 RUN_COLUMNS = ("trial_id", "sweep", "batch_size", "learning_rate")
 """Of a probe run; more columns may follow."""
+_SECONDS = ("train_seconds", "evaluate_seconds", "setup_seconds", "probe_seconds")
 FILES: Mapping[str, str] = {
     "runs": "probe_runs",
     "noise_scales": "noise_scales",
@@ -35,7 +37,7 @@ FILES: Mapping[str, str] = {
 }
 """Table -> the stem of its file."""
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "runs": ("trial_id", "batch_size", "learning_rate", "points"),
+    "runs": ("trial_id", "batch_size", "learning_rate", "points", "probe_share"),
     "noise_scales": CONSTANT_COLUMNS,
     "derived": DERIVED_COLUMNS,
     "parameters": DERIVED_PARAMETER_COLUMNS,
@@ -51,7 +53,8 @@ class DerivedStudy:
     """What probes say, of every sweep that has any. The first column of each table is ``sweep``.
 
     Attributes:
-        runs: the probe runs: ``RUN_COLUMNS``, and ``points``, how many steps were probed.
+        runs: the probe runs: ``RUN_COLUMNS``, ``points``, how many steps were probed, and ``probe_share``, what part of
+            the run's time that took; NaN unless the runs were given with their times.
         noise_scales: ``noise_scale.CONSTANT_COLUMNS``.
         derived: ``DERIVED_COLUMNS``: rates at every probe point, then the mean over points and runs (step <NA>).
         parameters: ``DERIVED_PARAMETER_COLUMNS``, likewise.
@@ -220,8 +223,11 @@ def _derive_sweep(
 
 def _runs_table(runs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     points = rows.groupby(rows["trial_id"].astype(str))["step"].nunique()
-    counts = runs["trial_id"].map(points).fillna(0).astype(int)
-    table = runs[list(_COLUMNS["runs"][:-1])].assign(points=counts)
+    known = set(_SECONDS) <= set(runs.columns)
+    share = runs["probe_seconds"] / runs[list(_SECONDS)].sum(axis=1) if known else np.nan
+    table = runs[["trial_id", "batch_size", "learning_rate"]].assign(
+        points=runs["trial_id"].map(points).fillna(0).astype(int), probe_share=share
+    )
     return table.sort_values(["batch_size", "learning_rate", "trial_id"], kind="stable")
 
 

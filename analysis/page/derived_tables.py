@@ -173,11 +173,15 @@ def agreements_markup(derived: DerivedStudy) -> Markup:
 def runs_markup(derived: DerivedStudy) -> Markup:
     """Return the batch size and the rate of every probe run."""
     rows = [
-        (row.trial_id, number(row.batch_size), number(row.learning_rate), row.points)
+        (row.trial_id, number(row.batch_size), number(row.learning_rate), row.points, _percent(row.probe_share))
         for row in derived.runs.itertuples(index=False)
     ]
-    headers = ("probe run", "batch size (examples/step)", "learning rate", "probe points")
-    return data_table("The runs in which gradients were measured.", headers, rows, numeric=(1, 2, 3))
+    headers = ("probe run", "batch size (examples/step)", "learning rate", "probe points", "time in probes")
+    return data_table("The runs in which gradients were measured.", headers, rows, numeric=(1, 2, 3, 4))
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.0f}\u00a0%" if math.isfinite(share) else "\u2013"
 
 
 def constants_markup(derived: DerivedStudy) -> Markup:

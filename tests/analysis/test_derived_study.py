@@ -70,7 +70,8 @@ def test_every_table_begins_with_the_sweep_and_has_its_columns(study):
         table = getattr(study, name)
         assert table.columns[0] == "sweep"
         assert set(table["sweep"]) == set(OPTIMIZERS), name
-    assert list(study.runs.columns) == ["sweep", "trial_id", "batch_size", "learning_rate", "points"]
+    assert list(study.runs.columns) == ["sweep", "trial_id", "batch_size", "learning_rate", "points", "probe_share"]
+    assert study.runs["probe_share"].isna().all()
     assert study.sweeps == list(OPTIMIZERS)
     assert study.runs["points"].tolist() == [3] * 8
 
@@ -182,6 +183,13 @@ def test_a_sweep_without_probes_and_rows_of_strangers_are_left_out(probes, analy
     assert "stranger" not in set(found.noise_scales["trial_id"])
     missing = derive_study(rows[rows["trial_id"] == "toy sgd-8"], runs=runs, optimizers=OPTIMIZERS, batch_sizes=GRID)
     assert missing.runs["points"].tolist() == [3, 0, 0, 0]
+
+
+def test_the_share_of_time_in_probes_is_that_of_the_whole_run(probes, analysis):
+    rows, runs = probes
+    seconds = {"train_seconds": 2.0, "evaluate_seconds": 1.0, "setup_seconds": 1.0, "probe_seconds": 12.0}
+    found = derive_study(rows, runs=runs.assign(**seconds), optimizers=OPTIMIZERS, batch_sizes=GRID, resamples=50)
+    assert set(found.runs["probe_share"]) == {0.75}
 
 
 @pytest.mark.parametrize("draws", [1, 2])

@@ -104,10 +104,12 @@ def workload_named(name):
 
 
 class ProbedEngine(BareEngine):
-    """The bare loop, with its optimiser shown."""
+    """The bare loop, with its weights and its optimiser shown."""
 
-    @property
-    def optimizer(self):
+    def whole_model(self):
+        return self.model
+
+    def whole_optimizer(self, model):
         return self._optimizer
 
 

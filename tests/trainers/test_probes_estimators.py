@@ -1,6 +1,7 @@
 """Each estimator against the same number by plain autograd, example by example, or by a dense Hessian."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from torch.nn import functional
 
 from trainers.batching import cut, map_tensors
 from trainers.engine import DeepSpeedEngine
-from trainers.probes.curvature import add_noise_to_signal, random_signs
+from trainers.probes.curvature import CurvatureRows, add_noise_to_signal, random_signs
 from trainers.probes.direction import Direction
 from trainers.probes.gradients import HeldLoss
 from trainers.probes.hessian import CurvatureBatch
@@ -40,7 +41,11 @@ def test_two_batch_and_per_example_equal_plain_autograd(name):
     for k, scope in enumerate(loss.names):
         part = float((whole[k] ** 2).sum())
         assert values(rows.rows, "gradient_square", 8, scope=scope) == pytest.approx(part, rel=1e-3, abs=1e-9)
-    for got, expected in zip(drawn.small, pairs[0], strict=True):
+    for got, expected in zip(drawn.mean, whole, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-6)
+    # Half the difference of two halves has the noise of their mean.
+    for k, got in enumerate(drawn.contrast):
+        expected = (pairs[0][k] + pairs[1][k] - pairs[2][k] - pairs[3][k]) / 4
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-6)
     # The variance of the mean of two examples, times two: an unbiased estimate of an example's variance.
     for k, got in enumerate(drawn.variance):
@@ -150,6 +155,43 @@ def test_the_curvature_of_a_loss_with_dropout_is_one_matrix():
     assert forth == pytest.approx(back, rel=1e-3)
 
 
+def curvature_draws(*, count, shift=0.0, reference=None):
+    """gᵀHg + tr(HΣ)/b at b = 1 and ``count`` and mᵀHm, for all draws of ``count`` examples out of three with
+    replacement, by a dense H; ``shift`` is added to g, and the reference gradient is g unless given."""
+    workload = workload_named("dense-quadratic")
+    noise = torch.tensor(np.random.default_rng(1).normal(size=(3, workload.dimensions)), dtype=torch.float32) + shift
+    gradient = torch.tensor(workload.gradient, dtype=torch.float32) + noise.mean(dim=0)
+    sizes = sizes_of(small=1, large=count)
+    hessian, lengths = torch.tensor(workload.hessian, dtype=torch.float32), []
+    loss, rows = held(workload)
+    curvature = CurvatureRows([gradient] if reference is None else reference, sizes, rows)
+    for draw, examples in enumerate(itertools.product(range(3), repeat=count)):
+        drawn = two_batch(loss, noise[list(examples)], sizes, rows, draw=draw)
+        vectors = curvature.vectors(drawn, draw=draw, seed=draw)
+        curvature.add(drawn, vectors, [[hessian @ vector[0]] for vector in vectors], draw=draw)
+        lengths.append(float(drawn.mean[0] @ hessian @ drawn.mean[0]))
+    small, large = (values(rows.rows, "curvature_gradient", size) for size in (1, count))
+    met = np.trace(workload.hessian @ np.cov(noise.double().numpy().T, ddof=0))
+    along = float(gradient @ hessian @ gradient)
+    return (small, along + met), (large, along + met / count), np.array(lengths)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_curvature_along_gradients_has_its_expectation_whatever_the_reference_gradient(count):
+    for reference in (None, [torch.full((12,), 3.0)]):
+        for found, expected in curvature_draws(count=count, reference=reference)[:2]:
+            assert np.mean(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_exact_reference_gradient_leaves_noise_alone_in_the_curvature_that_noise_meets():
+    (small, _), (large, _), lengths = curvature_draws(count=4)
+    (small_far, _), (large_far, _), lengths_far = curvature_draws(count=4, shift=-20.0)
+    assert np.std(lengths_far) > 3 * np.std(lengths)
+    rounding = 1e-6 * np.max(lengths_far)
+    assert small_far - large_far == pytest.approx(small - large, abs=10 * rounding)
+    assert large_far - lengths_far == pytest.approx(large - lengths, abs=10 * rounding)
+
+
 def test_parts_of_parameter_tensors_add_up_to_the_whole():
     rows = probe(
         workload_named("small-cnn"),
@@ -187,7 +229,7 @@ def test_noise_to_signal_is_debiased_where_it_can_be_and_bounded_where_not():
     _, rows = held(workload_named("quadratic"))
     variance = torch.tensor([4.0, 4.0, 4.0, 0.0] + [0.0] * 6)
     mean = torch.tensor([3.0, 0.5, 0.0, 0.0] + [1.0] * 6)
-    drawn = TwoBatch(small=[mean], large=[mean], variance=[variance])
+    drawn = TwoBatch(mean=[mean], contrast=[mean], variance=[variance])
     add_noise_to_signal(drawn, [mean], sizes_of(reference=8), rows, draw=0)
     # 4/(9 − 4/8); then 0.25 − 0.5 < 0.5 and 0 − 0.5 < 0.5, so 4/(4/8) = R twice; the others have no noise.
     assert [(row.total, row.count) for row in rows.rows if row.scope == "all"] == [

@@ -49,8 +49,9 @@ def test_sizes_follow_from_the_run():
 def assert_fitting(sizes):
     assert sizes.small < sizes.large
     assert sizes.large % sizes.small == 0
-    assert sizes.reference % sizes.curvature == 0
-    assert sizes.curvature % sizes.reference_pass == 0
+    assert sizes.reference >= sizes.curvature
+    assert sizes.reference % sizes.reference_pass == 0
+    assert sizes.curvature % sizes.curvature_pass == 0
     assert list(sizes.ladder) == sorted(set(sizes.ladder))
     assert sizes.ladder[-1] <= sizes.large
 
@@ -67,6 +68,11 @@ def test_a_run_of_coupled_examples_has_sizes_of_two_and_more(batch_size):
     assert sizes.small >= 2
     with pytest.raises(SettingsError, match="small_batch_size must be at least 2"):
         resolved(batch_size=97, independent=False)
+
+
+def test_the_reference_gradient_couples_as_many_examples_as_the_run():
+    sizes = resolved(batch_size=30, independent=False)
+    assert (sizes.reference, sizes.reference_pass, sizes.curvature, sizes.curvature_pass) == (60, 30, 7, 7)
 
 
 def test_micro_batches_that_couple_examples_divide_every_size():
@@ -108,9 +114,11 @@ def test_sizes_that_do_not_fit_are_refused_with_a_way_out(probes, options, messa
         ({"probes": {"quantities": ["hessian"]}}, "trial.probes.quantities.0"),
         ({"probes": {"drawz": 1}}, "trial.probes.drawz is not a setting; did you mean draws?"),
         ({"probes": {"line_rate_factors": [0.0]}}, "trial.probes.line_rate_factors.0"),
-        ({"probes": {}, "engine": {"workers": 2}}, "probes need one worker, zero_stage 0 and float32, but got 2, 0"),
-        ({"probes": {}, "engine": {"zero_stage": 1}}, "but got 1, 1 and float32"),
-        ({"probes": {}, "engine": {"dtype": "bfloat16"}}, "but got 1, 0 and bfloat16"),
+        ({"probes": {}, "engine": {"dtype": "bfloat16"}}, "probes need engine.dtype float32, because bfloat16 rounds"),
+        (
+            {"probes": {}, "engine": {"zero_stage": 1}, "optimizer": "lamb"},
+            "engine.zero_stage must be 0 for lamb, whose update needs whole tensors",
+        ),
     ],
 )
 def test_wrong_probes_are_refused_before_training(changes, message):
@@ -167,12 +175,12 @@ def test_equivalent_steps_weigh_products_and_losses():
 
 def test_a_probe_beyond_its_bound_is_refused_with_the_draws_that_fit():
     workload = workload_named("quadratic")
-    settings = {"steps": [0], "draws": 8, "max_equivalent_steps": 20.0}
-    with pytest.raises(SettingsError, match=r"costs 24.3 steps of 64 examples with 20 allowed; set draws to 6"):
+    settings = {"steps": [0], "draws": 8, "max_equivalent_steps": 16.0}
+    with pytest.raises(SettingsError, match=r"costs 20.4 steps of 64 examples with 16 allowed; set draws to 5"):
         next(train(workload, run_settings(batch_size=64, probes=settings), build_engine=ProbedEngine))
-    fitting = run_settings(batch_size=64, probes=settings | {"draws": 6}, budget={"steps": 1})
+    fitting = run_settings(batch_size=64, probes=settings | {"draws": 5}, budget={"steps": 1})
     (event,) = [e for e in train(workload, fitting, build_engine=ProbedEngine) if isinstance(e, Probed)]
-    assert event.equivalent_steps <= 20
+    assert event.equivalent_steps <= 16
     with pytest.raises(SettingsError, match="measure less, or on smaller batches"):
         next(
             train(
@@ -207,8 +215,9 @@ def test_a_run_that_stops_at_its_target_is_probed_up_to_there():
     assert [event.step for event in events if isinstance(event, Probed)] == [1]
 
 
-def test_a_run_without_probes_asks_its_engine_for_no_optimiser():
-    assert not hasattr(BareEngine, "optimizer")
+def test_a_run_without_probes_asks_its_engine_for_nothing_whole():
+    assert not hasattr(BareEngine, "whole_model")
+    assert not hasattr(BareEngine, "whole_optimizer")
     *_, last = train(workload_named("quadratic"), run_settings(), build_engine=BareEngine)
     assert last.probe_seconds == 0.0
 
