@@ -4,7 +4,7 @@ BIN := .venv/bin
 TRAINS := .venv/.trains
 READY := .venv/.ready
 
-.PHONY: help env study data derived test test-slow test-gpu lint format bench clean
+.PHONY: help env study data derived learned test test-slow test-gpu lint format bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ study: data  ## Run the quick study on real data; prints the answer and the repo
 derived: data  ## Derived laws against fitted ones on real data (half an hour); writes the reference table
 	$(BIN)/batchlaw run derived
 	cp results/derived/tables/derived_vs_fitted.csv results/reference/derived_vs_fitted.csv
+
+learned: $(TRAINS)  ## What every workload learns at its preset's middle cell, beside baselines; writes the table
+	$(BIN)/python -m benchmarks.learned
 
 test: $(READY)  ## The whole default test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup

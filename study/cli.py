@@ -82,14 +82,15 @@ app.command()(tradeoff)
 
 @app.command()
 def workloads() -> None:
-    """List the workloads that come with the platform."""
-    from trainers.workloads import WORKLOADS, find_workload
+    """List the workloads that come with the platform, at their default settings."""
+    from trainers.workloads import WORKLOADS, load_workload
 
-    table = _table("name", "metrics", "counts", "what it is")
+    table = _table("name", "size", "data", "outcome", "source")
     for name in WORKLOADS:
-        found = find_workload(name)
-        table.add_row(name, ", ".join(found.metrics), found.example_unit, found.summary)
+        workload = load_workload(name, {})
+        table.add_row(name, _short(workload.parameters), workload.data_set, workload.target.metric, workload.source)
     _print(table)
+    typer.echo("size: trained parameters; your own is path/to/file.py:Class or path/to/script.py")
 
 
 @app.command()
@@ -168,6 +169,13 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     from trainers.data.fetch import fetch
 
     typer.echo(str(fetch(name)))
+
+
+def _short(count: int) -> str:
+    """Return a count of parameters as 200, 19 k or 1.0 M."""
+    if count < 1_000:
+        return str(count)
+    return f"{count / 1e3:.0f} k" if count < 999_500 else f"{count / 1e6:.1f} M"
 
 
 def _table(*headers: str) -> Table:

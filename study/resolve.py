@@ -60,14 +60,21 @@ def locate_workload(name: str, folder: Path) -> str:
 
     The specification keeps the name as written, so that ids do not depend on where a study lies.
     """
-    if ".py:" not in name:
-        return name
-    path, _, attribute = name.rpartition(":")
-    return f"{folder / path}:{attribute}"
+    path, attribute = _file_and_rest(name)
+    return f"{folder / path}{attribute}" if path else name
 
 
 def _is_relative(workload: str) -> bool:
-    return ".py:" in workload and not Path(workload.rpartition(":")[0]).is_absolute()
+    path, _ = _file_and_rest(workload)
+    return bool(path) and not Path(path).is_absolute()
+
+
+def _file_and_rest(workload: str) -> tuple[str, str]:
+    """Return the file of a user's class or script, and ``:ClassName`` or nothing; an empty file for other names."""
+    if workload.endswith(".py"):
+        return workload, ""
+    path, colon, attribute = workload.rpartition(":")
+    return (path, colon + attribute) if path.endswith(".py") else ("", workload)
 
 
 def resolve(study: LoadedStudy) -> ResolvedStudy:
@@ -150,8 +157,13 @@ def _check_probes(
 ) -> tuple[dict[str, Any], float]:
     """Return the measurement of a probe run with its defaults, and the training steps that one probe costs."""
     from trainers.probes.probe import Probe
+    from trainers.script import Script
     from trainers.settings import TrainSettings
 
+    if isinstance(workload, Script):
+        raise study.error(
+            number, "probes", f"the script {workload.name} trains by itself, so nothing can be measured in it"
+        )
     probed = dataclasses.replace(spec, probes={**probes.measurement_at(spec.batch_size), "steps": [0]})
     try:
         settings = TrainSettings.from_dict(probed.to_dict())

@@ -82,6 +82,8 @@ class Worker(tune.Trainable):
         self._events = None
 
     def _begin(self) -> Iterator[Any]:
+        from trainers.script import Script
+        from trainers.script_run import run_script
         from trainers.settings import TrainSettings
         from trainers.workloads import load_workload
 
@@ -89,7 +91,8 @@ class Worker(tune.Trainable):
         key = json.dumps([self._workload_location, self._spec["workload_settings"]], sort_keys=True)
         if key not in self._workloads:
             self._workloads = {key: load_workload(self._workload_location, self._spec["workload_settings"])}
-        return self._loop.train(self._workloads[key], TrainSettings.from_dict(self._spec))
+        workload, settings = self._workloads[key], TrainSettings.from_dict(self._spec)
+        return run_script(workload, settings) if isinstance(workload, Script) else self._loop.train(workload, settings)
 
     def _report(self, measured: dict[str, list[dict[str, Any]]], *, outcome: dict[str, Any] | None) -> dict[str, Any]:
         if outcome is not None:

@@ -1,4 +1,4 @@
-"""How the suite is shared out over processes (``make test``): a file stays whole, and one Ray cluster runs at a time."""
+"""How the suite is shared over processes (``make test``): a file stays whole, and one Ray cluster runs at a time."""
 
 import pytest
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import SettingsError
 
@@ -17,6 +17,19 @@ class Settings(BaseModel):
     """Base of every group of settings: frozen, no unknown keys, no silent conversion of text to numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def added(default: Any, **rules: Any) -> Any:
+    """Return the field of a setting that came after trials had been stored without it.
+
+    Where it equals ``default`` it is not written out: such trials are what those without it were, and keep their ids.
+    So the default is what was done before there was a choice, and never changes.
+
+    Args:
+        default: The value.
+        rules: Of pydantic's ``Field``, such as ``gt``.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default, **rules)
 
 
 S = TypeVar("S", bound=Settings)

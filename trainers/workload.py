@@ -43,7 +43,13 @@ class Workload(abc.ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    """One line for ``batchlaw workloads``."""
+    """One line: what it trains."""
+    data_set: ClassVar[str] = ""
+    """What it trains on by default: a packaged data set's name."""
+    source: ClassVar[str] = ""
+    """Where it comes from: authors and year."""
+    parameters: ClassVar[int] = 0
+    """Trained numbers of the model at default settings. A user's own workload may leave these three out."""
     Settings: ClassVar[type[Settings]]
     """The settings the constructor takes."""
     metrics: ClassVar[tuple[str, ...]]

@@ -1,6 +1,7 @@
 """What a user meets on the command line, as far as no trial is run."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from study.cli import app
+from study.cli import _short, app
 from study.lock import LOCK_FILE, locked
+from trainers.workloads import WORKLOADS
 
 from .studies import Study
 
@@ -169,6 +171,23 @@ def test_lists(arguments: list[str], expected: str) -> None:
     result = batchlaw(*arguments)
     assert result.exit_code == 0, result.output
     assert expected in result.stdout
+
+
+def test_every_workload_is_listed_with_its_facts_in_80_columns() -> None:
+    lines = [line.rstrip() for line in batchlaw("workloads").stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:-1]] == list(WORKLOADS)
+    assert lines[0].split() == ["name", "size", "data", "outcome", "source"]
+    row = next(line for line in lines if line.startswith("bert-mlm "))
+    assert re.split(r"  +", row) == ["bert-mlm", "107 k", "rotten-tomatoes", "validation_loss", "Devlin et al. 2019"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0"), (999, "999"), (1_000, "1 k"), (999_499, "999 k"), (999_500, "1.0 M"), (22.7e6, "22.7 M")],
+)
+def test_sizes_are_short(count: int, shown: str) -> None:
+    assert _short(count) == shown
 
 
 def test_data_that_cannot_be_had_end_the_run_before_anything_is_written(

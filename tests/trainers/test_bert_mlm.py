@@ -1,16 +1,24 @@
 import logging
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 import transformers
+import yaml
 from torch import nn
 
 from trainers.data.hub import quiet_hub
 from trainers.errors import SettingsError
+from trainers.loop import Probed, train
 from trainers.workloads import load_workload
+from trainers.workloads.bert_encoders import CUT_STD
 
+from .helpers import run_settings
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "quick" / "study.yaml"
 SMALL = {"hidden_size": 16, "layers": 1, "sequence_length": 20, "validation_examples": 64}
 
 
@@ -77,6 +85,156 @@ def test_the_initial_std_is_a_setting(model, std):
     )
     weights = torch.cat([p.flatten() for name, p in built.named_parameters() if name.endswith("query.weight")])
     assert weights.std().item() == pytest.approx(std, rel=0.05)
+
+
+def test_a_normal_distribution_cut_at_two_stds_is_narrower_by_the_known_constant():
+    assert pytest.approx(scipy.stats.truncnorm(-2, 2).std(), rel=1e-12) == CUT_STD
+    assert pytest.approx(1.1368, abs=1e-4) == 1 / CUT_STD
+
+
+@pytest.mark.parametrize("model", ["roformer", "bert"])
+@pytest.mark.parametrize("std", [0.02, 0.125])
+def test_truncated_weights_have_the_std_asked_for_and_end_at_two_stds_of_the_whole_distribution(model, std):
+    settings = {"model": model, "initial_std": std, "initial_distribution": "truncated_normal"}
+    built = load_workload("bert-mlm", settings).build_model(seed=0)
+    drawn = torch.cat([p.detach().flatten() for n, p in built.named_parameters() if p.ndim == 2 and p.requires_grad])
+    weights = drawn.double().numpy()
+    # The relative error of a std from n draws is below 1/sqrt(2n), the normal distribution's; three of them.
+    assert weights.std() == pytest.approx(std, rel=3 / math.sqrt(2 * len(weights)))
+    assert np.abs(weights).max() <= 2 * 1.1369 * std
+    law = scipy.stats.truncnorm(-2, 2, scale=1.1368 * std)
+    assert scipy.stats.kstest(weights, law.cdf).pvalue > 1e-3
+    assert scipy.stats.kstest(weights, scipy.stats.norm(scale=std).cdf).pvalue < 1e-9
+
+
+def test_truncation_changes_neither_biases_nor_norms_nor_rotary_positions():
+    normal, truncated = (
+        load_workload("bert-mlm", {**SMALL, "initial_distribution": name}).build_model(seed=0)
+        for name in ("normal", "truncated_normal")
+    )
+    for (name, one), other in zip(normal.named_parameters(), truncated.parameters(), strict=True):
+        assert torch.equal(one, other) == (one.ndim == 1 or not one.requires_grad), name
+
+
+def as_published_pre_norm(model):
+    """Transformers' own pre-norm BERT with the weights of ours."""
+    own = model.config
+    published = transformers.RobertaPreLayerNormModel(
+        transformers.RobertaPreLayerNormConfig(
+            vocab_size=own.vocab_size,
+            hidden_size=own.hidden_size,
+            num_hidden_layers=own.num_hidden_layers,
+            num_attention_heads=own.num_attention_heads,
+            intermediate_size=own.intermediate_size,
+            max_position_embeddings=own.max_position_embeddings,
+            type_vocab_size=own.type_vocab_size,
+        ),
+        add_pooling_layer=False,
+    )
+    last = own.num_hidden_layers - 1
+    names = {
+        ".attention.self.norm.": ".attention.LayerNorm.",
+        ".attention.self.inner.": ".attention.self.",
+        ".intermediate.norm.": ".intermediate.LayerNorm.",
+        ".intermediate.inner.": ".intermediate.",
+        f"encoder.layer.{last}.output.LayerNorm.": "LayerNorm.",
+    }
+    weights = {}
+    for name, value in model.base_model.state_dict().items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        weights[name] = value
+    published.load_state_dict(weights)
+    return published.eval()
+
+
+def test_the_pre_norm_model_is_the_published_one():
+    workload = load_workload("bert-mlm", {**SMALL, "model": "bert", "layers": 3, "norm_placement": "pre"})
+    model = workload.build_model(seed=0).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # norms that differ from each other, so that none stands for another
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
+        tokens = next(workload.train_batches(batch_size=5, seed=0))["tokens"]
+        positions = torch.arange(tokens.shape[1]).expand_as(tokens)
+        expected = as_published_pre_norm(model)(input_ids=tokens, position_ids=positions).last_hidden_state
+        found = model.base_model(input_ids=tokens).last_hidden_state
+    assert torch.allclose(found, expected, atol=1e-5)
+    post = load_workload("bert-mlm", {**SMALL, "model": "bert", "layers": 3}).build_model(seed=0)
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in post.parameters()) + 2 * 16
+
+
+def gradient_norms(layers, **settings):
+    """Of a batch's loss at initialisation, by parameter, in the plain way."""
+    workload = load_workload(
+        "bert-mlm", {"hidden_size": 32, "sequence_length": 16, "initial_std": 32**-0.5, "layers": layers, **settings}
+    )
+    model = workload.build_model(seed=0)
+    workload.loss(model, next(workload.train_batches(batch_size=64, seed=0))).backward()
+    return {name: float(p.grad.norm()) for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("model", ["bert"])
+def test_depth_shrinks_the_last_layers_gradient_at_the_start_with_pre_norm_alone(model):
+    """Xiong et al. 2020, theorem 1: it falls like 1/√layers with pre-norm and stays with post-norm."""
+    last = {}
+    for placement, name in (("pre", "output.dense.weight"), ("post", "output.dense.weight")):
+        for layers in (2, 12):
+            found = gradient_norms(layers, model=model, norm_placement=placement)
+            (last[placement, layers],) = [v for n, v in found.items() if n.endswith(f"layer.{layers - 1}.{name}")]
+    assert last["pre", 12] / last["pre", 2] == pytest.approx(math.sqrt(2 / 12), rel=0.5)
+    assert last["post", 12] / last["post", 2] == pytest.approx(1.0, rel=0.5)
+
+
+def test_a_probe_at_the_start_gives_the_gradient_norm_of_each_layer():
+    """The rows per tensor are the squares of plain autograd's norms, on the batches that the probe draws."""
+    workload = load_workload("bert-mlm", {**SMALL, "layers": 2, "norm_placement": "pre"})
+    probes = {"steps": [0, 3], "quantities": ["two_batch"], "draws": 1, "small_batch_size": 4, "large_batch_size": 8}
+    settings = run_settings(budget={"steps": 3}, probes={**probes, "per_layer": True})
+    probed = [event for event in train(workload, settings) if isinstance(event, Probed)]
+    assert [event.step for event in probed] == [0, 3]
+    names = {name for name, p in workload.build_model(seed=0).named_parameters() if p.requires_grad}
+    for event in probed:
+        rows = {r.scope: r.total for r in event.rows if r.name == "gradient_square" and r.batch_size == 8}
+        assert rows.keys() == names | {"all"}
+        assert sum(rows[name] for name in names) == pytest.approx(rows["all"])
+        assert all(rows[name] > 0 for name in names if "weight" in name)
+
+
+def test_the_head_may_be_the_embeddings_product_alone():
+    with_transform, without = (load_workload("bert-mlm", {**SMALL, "head_transform": value}) for value in (True, False))
+    full, bare = with_transform.build_model(seed=0), without.build_model(seed=0)
+    gone = {name for name, _ in full.named_parameters()} - {name for name, _ in bare.named_parameters()}
+    assert gone == {
+        f"cls.predictions.transform.{part}.{kind}" for part in ("dense", "LayerNorm") for kind in ("weight", "bias")
+    }
+    batch = next(without.train_batches(batch_size=3, seed=0))
+    with torch.no_grad():
+        for parameter in bare.parameters():
+            parameter += 0.1
+        loss = without.loss(bare, batch).item()
+        states = bare.base_model(input_ids=batch["tokens"]).last_hidden_state.double()
+        logits = states @ bare.get_input_embeddings().weight.double().T + bare.cls.predictions.bias.double()
+    chosen = torch.stack([logits[i, batch["places"][i]] for i in range(3)])
+    log_sums = torch.logsumexp(chosen, dim=-1)
+    answers = chosen.gather(-1, batch["answers"][..., None])[..., 0]
+    assert loss == pytest.approx((log_sums - answers).mean().item(), rel=1e-5)
+
+
+NEW_AND_AS_BEFORE = {"initial_distribution": "normal", "norm_placement": "post", "head_transform": True}
+
+
+def test_settings_that_came_later_are_not_written_where_they_are_as_before():
+    """The ids of stored trials are hashes of what is written."""
+    written = load_workload("bert-mlm", {}).settings.model_dump(mode="json")
+    assert not written.keys() & NEW_AND_AS_BEFORE.keys()
+    assert load_workload("bert-mlm", NEW_AND_AS_BEFORE).settings.model_dump(mode="json") == written
+    stored = yaml.safe_load(REFERENCE.read_text(encoding="utf-8"))["sweeps"][0]
+    assert stored["workload"] == "bert-mlm"
+    assert load_workload("bert-mlm", stored["workload_settings"]).settings.model_dump() == stored["workload_settings"]
+    changed = {"initial_distribution": "truncated_normal", "norm_placement": "pre", "head_transform": False}
+    settings = load_workload("bert-mlm", changed).settings
+    assert settings.model_dump(mode="json") == {**written, **changed}
+    assert load_workload("bert-mlm", settings.model_dump(mode="json")).settings == settings
 
 
 def test_sizes_are_settings():
@@ -163,6 +321,12 @@ def test_settings_written_out_read_back_as_they_were(tmp_path):
         ({"model": "bert", "heads": 3}, "multiple of 3 with 3 heads of the model bert, but is 64; nearest: 63 or 66"),
         ({"layers": None}, "the model roformer needs hidden_size, layers and heads"),
         ({"model": "some/model", "layers": 2}, "layers must be left out where the model some/model brings its own"),
+        (
+            {"model": "some/model", "norm_placement": "pre"},
+            "norm_placement is a choice for the models roformer and bert",
+        ),
+        ({"model": "some/model", "initial_distribution": "truncated_normal"}, "initial_distribution is a choice for"),
+        ({"model": "some/model", "head_transform": False}, "but the model is some/model; leave it out"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_by_the_settings(settings, message):

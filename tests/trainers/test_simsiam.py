@@ -1,18 +1,19 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import KNeighborsClassifier
-from torch import nn
-from torch.nn import functional
+import yaml
 
 from trainers.errors import SettingsError
 from trainers.loop import Measured, train
 from trainers.workloads import load_workload
-from trainers.workloads.simsiam import calibrate
+from trainers.workloads.siamese import mutual_prediction
 
 from .helpers import BareEngine, run_settings
 
 SMALL = {"width": 4, "projection_size": 16, "predictor_size": 8}
+STORED = Path(__file__).parents[2] / "results" / "reference" / "quick" / "study.yaml"
 
 
 @pytest.fixture
@@ -48,43 +49,6 @@ def test_the_gradient_stops_at_the_projection():
     assert torch.allclose(stopped[1], free[1], atol=1e-7), "the predictor's gradient does not pass through the target"
 
 
-@pytest.mark.parametrize("neighbours", [1, 5])
-def test_the_vote_equals_scikit_learns_nearest_neighbours(neighbours):
-    workload = load_workload("simsiam", {**SMALL, "neighbours": neighbours})
-    generator = torch.Generator().manual_seed(0)
-    train_points = torch.randn(len(workload.pictures.train), 6, generator=generator)
-    test_points = torch.randn(len(workload.pictures.test), 6, generator=generator)
-    scores = []
-    for rows in workload._labelled:
-        assert torch.bincount(workload.pictures.train_labels[rows]).tolist() == [10] * 10
-        knn = KNeighborsClassifier(neighbours).fit(
-            functional.normalize(train_points[rows]), workload.pictures.train_labels[rows]
-        )
-        scores.append(knn.score(functional.normalize(test_points), workload.pictures.test_labels))
-    assert workload._knn_accuracy(train_points, test_points) == pytest.approx(np.mean(scores), abs=1e-6)
-
-
-def test_the_spread_is_one_on_the_sphere_and_zero_at_a_point(workload):
-    class Constant(torch.nn.Module):
-        def __init__(self, answer):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-            self.answer = answer
-
-        def forward(self, images):
-            return self.answer(images)
-
-    def spread(answer):
-        model = Constant(answer)
-        model.encoder = Constant(lambda images: images.flatten(1))
-        model.projector = Constant(answer)
-        return workload.evaluate(model)["embedding_spread"]
-
-    generator = torch.Generator().manual_seed(0)
-    assert spread(lambda x: torch.randn(len(x), 256, generator=generator)) == pytest.approx(1.0, abs=0.01)
-    assert spread(lambda x: torch.ones(len(x), 256)) == pytest.approx(0.0, abs=1e-6)
-
-
 def test_without_the_stop_gradient_the_loss_is_lower_and_the_representation_worse():
     settings = run_settings(
         batch_size=64, learning_rate=0.2, optimizer="momentum", budget={"steps": 150}, evaluation={"points": 1}
@@ -118,67 +82,100 @@ def test_an_encoder_by_name_has_fresh_weights(tmp_path):
         assert torch.isfinite(loss)
 
 
-def test_more_neighbours_than_labels_are_refused():
-    with pytest.raises(SettingsError, match="neighbours must be at most the 20 labelled images"):
-        load_workload("simsiam", {**SMALL, "labels_per_class": 2, "neighbours": 21})
-    workload = load_workload("simsiam", {**SMALL, "labels_per_class": 2, "neighbours": 20})
-    workload.prepare()
-    # What the settings can't know of a data set of the hub shows when it is read.
-    workload.settings = workload.settings.model_copy(update={"neighbours": 21})
-    with pytest.raises(SettingsError, match=r"at most the 20 labelled images .* but got 21"):
-        workload.prepare()
-
-
 def test_one_example_a_forward_pass_is_refused_before_anything_is_trained(workload):
     for changes in ({"batch_size": 1}, {"batch_size": 4, "engine": {"micro_batch_size": 1}}):
         with pytest.raises(SettingsError, match="at least 2 examples where the loss couples them"):
             list(train(workload, run_settings(**changes)))
 
 
-def test_calibration_gives_batchnorm_the_statistics_of_what_it_saw():
-    torch.manual_seed(0)
-    norms = [nn.BatchNorm1d(3, momentum=0.1), nn.BatchNorm1d(3, momentum=0.1)]
-    module = nn.Sequential(norms[0], nn.Linear(3, 3), nn.ReLU(), norms[1])
-    images = 5.0 + 3.0 * torch.randn(40, 3)
-    with torch.no_grad():
-        module(torch.randn(40, 3))  # statistics that must be forgotten
-        calibrate(module, [images])
-        seen = module[:3](images)  # what the second layer meets, the first one normalising by its batch
-    for norm, inputs in zip(norms, (images, seen), strict=True):
-        torch.testing.assert_close(norm.running_mean, inputs.mean(dim=0))
-        torch.testing.assert_close(norm.running_var, inputs.var(dim=0))
-        assert norm.momentum == 0.1
-    # Blocks count alike: the means of equal blocks average to the mean of all.
-    with torch.no_grad():
-        calibrate(module, images.tensor_split(4))
-    torch.testing.assert_close(norms[0].running_mean, images.mean(dim=0))
+@pytest.mark.parametrize("stopped", [True, False])
+def test_the_scalar_toy_ends_where_its_conserved_quantity_says(stopped):
+    """Gradient flow of ½(φθ − θ)² from φ = 0.6, θ = 0.1.
+
+    With the target held, θ² − φ² stays: φ → 1, θ → √0.65. Without, θ² − (φ − 1)² stays: θ → 0, φ → 1 − √0.15.
+    """
+    weight, factor = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (0.1, 0.6))
+    optimizer = torch.optim.SGD([weight, factor], lr=0.05)
+    for _ in range(1000):
+        loss = mutual_prediction(
+            (torch.ones(()), torch.ones(())),
+            project=lambda x: weight * x,
+            predict=lambda z: factor * z,
+            target=None,
+            distance=lambda p, z: 0.5 * (p - z) ** 2,
+            stop_gradient=stopped,
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    ends = (0.65**0.5, 1.0) if stopped else (0.0, 1.0 - 0.15**0.5)
+    assert (weight.item(), factor.item()) == pytest.approx(ends, abs=0.01)
 
 
-def test_the_baselines_are_pixels_and_the_mean_of_five_untrained_encoders(workload):
-    pictures = workload.pictures
-    found = workload.baselines()
+def test_without_stop_gradient_and_output_norm_all_images_collapse_to_a_point():
+    settings = run_settings(
+        batch_size=64, learning_rate=0.2, optimizer="momentum", budget={"steps": 100}, evaluation={"points": 1}
+    )
 
-    def accuracy(train, test):
-        scores = []
-        for rows in workload._labelled:
-            knn = KNeighborsClassifier(1).fit(functional.normalize(train[rows]), pictures.train_labels[rows])
-            scores.append(knn.score(functional.normalize(test), pictures.test_labels))
-        return np.mean(scores)
+    def spread(stop):
+        workload = load_workload("simsiam", {**SMALL, "projector_output_norm": False, "stop_gradient": stop})
+        measured = [e for e in train(workload, settings, build_engine=BareEngine) if isinstance(e, Measured)]
+        return measured[-1].values["embedding_spread"]
 
-    assert found["raw pixels"] == pytest.approx(accuracy(pictures.train.flatten(1), pictures.test.flatten(1)), abs=1e-6)
-    encoder = workload.build_model(seed=3).encoder.train()
-    with torch.no_grad():
-        # Normalised by the statistics of the training images themselves, layer by layer, written out.
-        train, test = pictures.train, pictures.test
-        for layer in encoder.layers:
-            if isinstance(layer, nn.BatchNorm2d):
-                mean, var = train.mean(dim=(0, 2, 3), keepdim=True), train.var(dim=(0, 2, 3), keepdim=True)
-                train, test = ((x - mean) / (var + layer.eps).sqrt() for x in (train, test))
-            else:
-                train, test = layer(train), layer(test)
-    untrained = [workload._untrained_accuracy(seed) for seed in range(5)]
-    # The running statistics keep the variance with n - 1; the forward pass of a batch divides by n.
-    assert untrained[3] == pytest.approx(accuracy(train.flatten(1), test.flatten(1)), abs=1e-3)
-    assert len(set(untrained)) == 5
-    assert found["untrained encoder"] == pytest.approx(np.mean(untrained))
-    assert workload.baselines() == found
+    assert spread(stop=False) < 0.15
+    assert spread(stop=True) > 0.5
+
+
+def test_the_predictors_rate_is_a_multiple_of_the_studys():
+    settings = run_settings(learning_rate=0.05, budget={"steps": 1})
+
+    def moved(factor):
+        workload = load_workload("simsiam", {**SMALL, "predictor_rate_factor": factor})
+        engine = BareEngine(workload, settings)
+        before = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
+        engine.step(next(workload.train_batches(batch_size=8, seed=0)), rate_factor=1.0)
+        return {name: p.detach() - before[name] for name, p in engine.model.named_parameters()}
+
+    once, thrice, never = moved(1.0), moved(3.0), moved(0.0)
+    for name, step in once.items():
+        factor = 3.0 if name.startswith("predictor.") else 1.0
+        assert torch.allclose(thrice[name], factor * step, rtol=1e-3, atol=1e-6), name
+        assert bool((never[name] == 0).all()) == name.startswith("predictor."), name
+
+
+def test_groups_for_batchnorm_are_what_micro_batches_of_their_size_are():
+    grouped = load_workload("simsiam", {**SMALL, "batch_norm_images": 4})
+    plain = load_workload("simsiam", SMALL)
+    batch = next(plain.train_batches(batch_size=12, seed=0))
+    parts = [plain.loss(plain.build_model(seed=0), tuple(v[first : first + 4] for v in batch)) for first in (0, 4, 8)]
+    assert grouped.loss(grouped.build_model(seed=0), batch).item() == pytest.approx(sum(parts).item() / 3, rel=1e-5)
+    assert grouped.loss(grouped.build_model(seed=0), batch).item() != pytest.approx(
+        plain.loss(plain.build_model(seed=0), batch).item(), abs=1e-3
+    )
+
+    def values(workload, engine):
+        settings = run_settings(batch_size=12, learning_rate=0.1, budget={"steps": 3}, engine=engine)
+        return [e.values for e in train(workload, settings) if isinstance(e, Measured)][-1]
+
+    one, other = values(grouped, {}), values(plain, {"micro_batch_size": 4})
+    assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_groups_that_do_not_come_out_even_are_refused():
+    workload = load_workload("simsiam", {**SMALL, "batch_norm_images": 8})
+    batch = next(workload.train_batches(batch_size=12, seed=0))
+    with pytest.raises(SettingsError, match=r"batch_norm_images must divide .* but got 8 with 12"):
+        workload.loss(workload.build_model(seed=0), batch)
+    assert torch.isfinite(workload.loss(workload.build_model(seed=0), tuple(v[:6] for v in batch)))
+
+
+def test_the_stored_studys_settings_are_still_the_defaults():
+    """A setting that came later is written only where it is used, so that stored trials keep their ids."""
+    (stored,) = [s for s in yaml.safe_load(STORED.read_text(encoding="utf-8"))["sweeps"] if s["workload"] == "simsiam"]
+    assert load_workload("simsiam", {}).settings.model_dump(mode="json") == stored["workload_settings"]
+    used = load_workload("simsiam", {"predictor_rate_factor": 10.0, "batch_norm_images": 32}).settings
+    assert used.model_dump(mode="json") == {
+        **stored["workload_settings"],
+        "predictor_rate_factor": 10.0,
+        "batch_norm_images": 32,
+    }

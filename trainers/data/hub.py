@@ -33,7 +33,7 @@ def load_hub_text(dataset: str, split: str, *, field: str = "text") -> tuple[str
         DataError: The ``datasets`` package is missing, the hub can't be reached, or the data set has no such
             configuration, split or column.
     """
-    rows = _load(dataset, split, (field,))
+    rows = load_hub_rows(dataset, split, (field,))
     return tuple(dict.fromkeys(text for text in (str(value).strip() for value in rows[field] if value) if text))
 
 
@@ -53,7 +53,7 @@ def load_hub_images(
     Raises:
         DataError: See ``load_hub_text``; or the images are of another kind.
     """
-    rows = _load(dataset, split, (image_field, label_field))
+    rows = load_hub_rows(dataset, split, (image_field, label_field))
     arrays = [_channels_first(image) for image in rows[image_field]]
     shapes = sorted({array.shape for array in arrays})
     if len(shapes) != 1:
@@ -71,18 +71,27 @@ def load_hub_tokenizer(name: str) -> HubTokenizer:
     Raises:
         DataError: It can't be had, or has no mask.
     """
+    tokenizer = load_tokenizer(name)
+    if tokenizer.mask_token_id is None:
+        raise DataError(f"the tokeniser {name} must have a mask token, but has none; use one of a masked model.")
+    return HubTokenizer(tokenizer)
+
+
+def load_tokenizer(name: str) -> Any:
+    """Return transformers' own tokeniser of a model of the hub, or of a local folder.
+
+    Raises:
+        DataError: It can't be had.
+    """
     from transformers import AutoTokenizer  # seconds to import
 
     quiet_hub()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name)
     except Exception as error:  # the library raises many kinds, all meaning that there is no tokeniser
         raise DataError(
             f"the tokeniser {name} can't be loaded: {first_line(error)}; without the hub, use characters or wordpiece."
         ) from error
-    if tokenizer.mask_token_id is None:
-        raise DataError(f"the tokeniser {name} must have a mask token, but has none; use one of a masked model.")
-    return HubTokenizer(tokenizer)
 
 
 @final
@@ -108,7 +117,12 @@ class HubTokenizer(Tokenizer):
         return str(self._tokenizer.decode(list(ids)))
 
 
-def _load(dataset: str, split: str, fields: tuple[str, ...]) -> Any:
+def load_hub_rows(dataset: str, split: str, fields: tuple[str, ...]) -> Any:
+    """Return one split as the library's rows, which have the columns ``fields``.
+
+    Raises:
+        DataError: See ``load_hub_text``.
+    """
     try:
         from datasets import load_dataset  # optional: only clusters need it
     except ImportError:

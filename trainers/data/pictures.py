@@ -8,10 +8,13 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from .emoji import CATEGORIES, emoji32
 from .hub import load_hub_images
-from .images import LabelledImages, digits, fashion_mnist
+from .images import CLOTHES, LabelledImages, digits, fashion_mnist
 
-PACKAGED = {"digits": digits, "fashion-mnist": fashion_mnist}
+PACKAGED = {"digits": digits, "fashion-mnist": fashion_mnist, "emoji32": emoji32}
+PACKAGED_CLASSES = {"digits": 10, "fashion-mnist": len(CLOTHES), "emoji32": len(CATEGORIES)}
+"""How many classes a packaged data set has, known before it is read."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,9 +38,8 @@ class Pictures:
 def load_pictures(dataset: str, *, image_field: str = "image", label_field: str = "label") -> Pictures:
     """Return a data set by name, kept in memory for the next trials of the process.
 
-    ``digits`` and ``fashion-mnist`` are packaged; there, validation and test split together are held out (nothing is
-    selected on them but the learning rate, and digits are few). Any other name is a hub data set with the
-    splits train and test.
+    Those of ``PACKAGED`` are packaged; there, validation and test split together are held out (nothing is selected on
+    them but the learning rate, and most are few). Any other name is a hub data set with the splits train and test.
 
     Raises:
         DataError: the data can't be had.

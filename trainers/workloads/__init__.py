@@ -15,12 +15,20 @@ from typing import Any
 
 from ..errors import SettingsError, first_line
 from ..reading import read_settings
+from ..script import Script, ScriptSettings
 from ..workload import Workload
 
 WORKLOADS: dict[str, str] = {
     "quadratic": "trainers.workloads.quadratic:Quadratic",
     "bert-mlm": "trainers.workloads.bert_mlm:BertMaskedLM",
+    "bert-classify": "trainers.workloads.bert_classify:BertClassify",
     "simsiam": "trainers.workloads.simsiam:SimSiam",
+    "cosent": "trainers.workloads.cosent:Cosent",
+    "cross-encoder": "trainers.workloads.cross_encoder:CrossEncoder",
+    "gru-am-softmax": "trainers.workloads.gru_am_softmax:GruAmSoftmax",
+    "triples": "trainers.workloads.triples:Triples",
+    "byol": "trainers.workloads.byol:Byol",
+    "gan": "trainers.workloads.gan:Gan",
 }
 """Name to ``module:Class``. Modules are imported on use: torch and transformers take seconds."""
 
@@ -32,12 +40,14 @@ def load_workload(name: str, settings: Mapping[str, Any]) -> Workload:
     """Build a workload from its name and plain settings.
 
     Args:
-        name: a registered name, an entry point's name, or ``path/to/file.py:ClassName``.
+        name: a registered name, an entry point's name, ``path/to/file.py:ClassName``, or ``path/to/script.py``.
         settings: values for the class's ``Settings``; data are not loaded yet.
 
     Raises:
         SettingsError: unknown name, unreadable file, wrong settings, or a constructor that raises.
     """
+    if name.endswith(".py"):
+        return Script(read_settings(ScriptSettings, settings, where="workload_settings"), path=name)
     workload_class = find_workload(name)
     values = read_settings(workload_class.Settings, settings, where="workload_settings")
     try:
@@ -66,7 +76,7 @@ def find_workload(name: str) -> type[Workload]:
     hint = f"did you mean {close[0]}? " if close else ""
     raise SettingsError(
         f"workload {name!r} is unknown; {hint}known: {', '.join(known)}, "
-        "or a file of yours as path/to/file.py:ClassName"
+        "or a file of yours as path/to/file.py:ClassName, or a training script as path/to/script.py"
     )
 
 

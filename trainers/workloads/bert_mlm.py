@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -13,36 +13,29 @@ from torch.nn import functional
 
 from ..batching import chunks, example_order, rebatch
 from ..data.tokens import TokenWindows, token_windows
-from ..reading import Settings
+from ..reading import added
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
+from .bert_encoders import ONLY_OURS, EncoderSettings, apply_choices, encoder_configuration
 from .hub_models import hub_configuration
 
 _BLOCK = 512
 _EVALUATION_BLOCK = 256
 
 
-_OUR_MODELS = ("roformer", "bert")
-_OUR_DEFAULTS = {"hidden_size": 64, "layers": 2, "heads": 2, "initial_std": 0.125}
-
-
-class BertMlmSettings(Settings):
+class BertMlmSettings(EncoderSettings):
     """Model, text and masking.
 
-    ``model`` is ``roformer`` (rotary positions) or ``bert`` (absolute ones) at the sizes given here, or a hub
-    name whose configuration, sizes included, is loaded and freshly initialised. ``initial_std`` is the std of the
-    weights' normal distribution; ``None``, the default of hub names, keeps the architecture's own (0.02), which at
-    small width stays on the unigram plateau for long. ``dataset`` is ``rotten-tomatoes`` or a hub data set;
+    ``model`` may also be a hub name, whose configuration, sizes included, is loaded and freshly initialised. Its
+    ``initial_std`` of ``None`` keeps the architecture's own (0.02), which at small width stays on the unigram plateau
+    for long; 1/√hidden_size, as by default here, does not. ``head_transform=False`` leaves the dense layer and the norm
+    out that stand before the product with the embeddings. ``dataset`` is ``rotten-tomatoes`` or a hub data set;
     ``tokens`` is ``characters``, ``wordpiece`` or a hub tokeniser's name.
     """
 
-    model: str = "roformer"
-    hidden_size: int | None = Field(default=None, gt=0)
-    layers: int | None = Field(default=None, gt=0)
-    heads: int | None = Field(default=None, gt=0)
-    initial_std: float | None = Field(default=None, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    attention: Literal["eager", "sdpa"] = "eager"
+    own_defaults: ClassVar = {"hidden_size": 64, "layers": 2, "heads": 2, "initial_std": 0.125}
+
+    head_transform: bool = added(True)
     dataset: str = "rotten-tomatoes"
     text_field: str = "text"
     tokens: str = "characters"
@@ -51,29 +44,10 @@ class BertMlmSettings(Settings):
     validation_examples: int = Field(default=512, gt=0)
     target_loss: float = Field(default=2.3, gt=0)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _defaults_of_our_sizes(cls, values: Any) -> Any:
-        ours = isinstance(values, dict) and values.get("model", "roformer") in _OUR_MODELS
-        return {**_OUR_DEFAULTS, **values} if ours else values
-
     @model_validator(mode="after")
-    def _sizes_fit(self) -> BertMlmSettings:
-        sizes = {"hidden_size": self.hidden_size, "layers": self.layers, "heads": self.heads}
-        if self.model not in _OUR_MODELS:
-            given = ", ".join(name for name, size in sizes.items() if size is not None)
-            if given:
-                raise ValueError(f"{given} must be left out where the model {self.model} brings its own sizes")
-            return self
-        if self.hidden_size is None or self.layers is None or self.heads is None:
-            raise ValueError(f"the model {self.model} needs hidden_size, layers and heads; leave out what is null")
-        unit = self.heads * (2 if self.model == "roformer" else 1)  # rotary positions turn pairs
-        if self.hidden_size % unit:
-            below = self.hidden_size // unit * unit
-            raise ValueError(
-                f"hidden_size must be a multiple of {unit} with {self.heads} heads of the model {self.model}, but is "
-                f"{self.hidden_size}; nearest: {f'{below} or ' if below else ''}{below + unit}"
-            )
+    def _head_is_ours(self) -> BertMlmSettings:
+        if not (self.is_ours or self.head_transform):
+            raise ValueError(ONLY_OURS.format(name="head_transform", model=self.model))
         return self
 
 
@@ -86,6 +60,7 @@ class BertMaskedLM(Workload):
 
     name = "bert-mlm"
     summary = "masked-LM pre-training of BERT or RoFormer on review texts"
+    data_set, source, parameters = "rotten-tomatoes", "Devlin et al. 2019", 106_657
     Settings = BertMlmSettings
     metrics = ("validation_loss", "masked_accuracy")
     example_unit = "sequences"
@@ -110,7 +85,7 @@ class BertMaskedLM(Workload):
     def prepare(self) -> None:
         """Read the texts and, of a hub model, the configuration."""
         _ = self.windows
-        if self.settings.model not in _OUR_MODELS:
+        if not self.settings.is_ours:
             self._configuration()
 
     def build_model(self, *, seed: int) -> nn.Module:
@@ -121,37 +96,22 @@ class BertMaskedLM(Workload):
         """
         from transformers import AutoModelForMaskedLM
 
+        s = self.settings
         with seeded(seed, 3):
-            return AutoModelForMaskedLM.from_config(self._configuration(), attn_implementation=self.settings.attention)
+            model = AutoModelForMaskedLM.from_config(self._configuration(), attn_implementation=s.attention)
+            if s.is_ours:
+                if not s.head_transform:
+                    model.cls.predictions.transform = nn.Identity()
+                apply_choices(model, s, encoder=model.base_model)
+            return model
 
     def _configuration(self) -> object:
-        from transformers import BertConfig, RoFormerConfig
-
         s = self.settings
+        sizes = {"vocabulary_size": self.windows.vocabulary_size, "sequence_length": s.sequence_length}
+        if s.is_ours:
+            return encoder_configuration(s, **sizes)
         std = {} if s.initial_std is None else {"initializer_range": s.initial_std}
-        if s.model not in _OUR_MODELS:
-            return hub_configuration(
-                s.model,
-                vocabulary_size=self.windows.vocabulary_size,
-                sequence_length=s.sequence_length,
-                dropout=s.dropout,
-                **std,
-            )
-        assert s.hidden_size is not None  # as the settings have checked
-        sizes = {
-            "vocab_size": self.windows.vocabulary_size,
-            "hidden_size": s.hidden_size,
-            "num_hidden_layers": s.layers,
-            "num_attention_heads": s.heads,
-            "intermediate_size": 4 * s.hidden_size,
-            "max_position_embeddings": s.sequence_length,
-            "hidden_dropout_prob": s.dropout,
-            "attention_probs_dropout_prob": s.dropout,
-            "pad_token_id": None,
-        }
-        if s.model == "bert":
-            return BertConfig(**sizes, **std)
-        return RoFormerConfig(**sizes, **std, embedding_size=s.hidden_size)
+        return hub_configuration(s.model, dropout=s.dropout, **sizes, **std)
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield ``tokens`` (B, length) with hidden places, ``places`` and ``answers`` (B, masked tokens)."""
@@ -182,7 +142,7 @@ class BertMaskedLM(Workload):
 
     def _logits(self, model: Any, batch: Any) -> torch.Tensor:
         tokens, places = batch["tokens"], batch["places"].unsqueeze(-1)
-        if self.settings.model in _OUR_MODELS:
+        if self.settings.is_ours:
             # The head runs on the hidden places alone: the others carry no loss, and it is the widest product.
             states = model.base_model(input_ids=tokens).last_hidden_state
             return model.cls(states.gather(1, places.expand(-1, -1, states.shape[-1])))

@@ -48,7 +48,12 @@ def hub_configuration(name: str, *, vocabulary_size: int, sequence_length: int, 
             f"workload_settings.sequence_length must be at most {longest} with the model {name!r}, but got "
             f"{sequence_length}"
         )
+    set_dropout(configuration, dropout)
+    return configuration
+
+
+def set_dropout(configuration: Any, dropout: float) -> None:
+    """Let a configuration drop the fraction ``dropout`` everywhere in the model's body."""
     for key in _DROPOUTS:
         if hasattr(configuration, key):
             setattr(configuration, key, dropout)
-    return configuration

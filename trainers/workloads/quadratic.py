@@ -38,6 +38,7 @@ class Quadratic(Workload):
 
     name = "quadratic"
     summary = "noisy quadratic with its exact recursion: the known answer"
+    data_set, source, parameters = "drawn", "Zhang et al. 2019", 200
     Settings = QuadraticSettings
     metrics = ("loss",)
 

@@ -1,0 +1,239 @@
+"""Similarity by interaction: both sentences in one encoder (Devlin et al. 2019, STS-B), as a number and as a class."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+from torch.nn import functional
+
+from ..batching import chunks, example_order, rebatch
+from ..data.sentence_pairs import PairData, PairFields, load_pairs
+from ..seeding import mix, seeded
+from ..workload import Batch, Target, Workload
+from .bert_encoders import EncoderSettings, apply_choices, encoder_configuration
+from .pair_scores import lexical_similarities, spearman
+from .pretrained import pretrained_configuration, pretrained_encoder
+from .sentence_encoders import check_vocabulary, masked_mean, real_tokens
+from .thresholds import classify, judge_classes
+
+_BLOCK = 512
+_EVALUATION_BLOCK = 128
+_TYPES = 4
+_HEAD_STD = 0.02
+"""Of a head on published weights, as BERT's own fine-tuning has it."""
+
+Cuts = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]  # JSON has lists only
+
+
+class CrossEncoderSettings(EncoderSettings):
+    """Encoder, pairs and objective.
+
+    ``model`` may also be ``minilm`` (a download of 83 MB) or a hub name: then training starts from the published
+    weights. ``objective`` is ``regression``, the squared error on scores scaled to [0, 1], or ``binary``, the
+    cross-entropy on scores above a single one of ``class_cuts``. The classes that accuracy and F1 are about lie between
+    ``class_cuts``, in units of the scores. ``shared_words`` tells our models which tokens are in both sentences (Chen
+    et al. 2017), which attention finds only from many more pairs. ``dataset`` is ``sts-b`` or a hub data set with
+    scores from 0 to ``highest_score``.
+    """
+
+    own_defaults: ClassVar = {"hidden_size": 64, "layers": 1, "heads": 2, "initial_std": 0.05, "tokens": "words"}
+
+    objective: Literal["regression", "binary"] = "regression"
+    class_cuts: Cuts = (3.0,)
+    shared_words: bool = True
+    tokens: str = ""
+    sequence_length: int = Field(default=64, gt=4)
+    dataset: str = "sts-b"
+    first_field: str = "sentence1"
+    second_field: str = "sentence2"
+    score_field: str = "score"
+    highest_score: float = Field(default=5.0, gt=0)
+    held_out: Literal["validation", "test"] = "validation"
+    target_spearman: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_suits_the_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("tokens") and "model" in values:
+            return {**values, "tokens": values["model"]}
+        return values
+
+    @model_validator(mode="after")
+    def _cuts_fit(self) -> CrossEncoderSettings:
+        cuts = (0.0, *self.class_cuts, self.highest_score)
+        if any(low >= high for low, high in itertools.pairwise(cuts)):
+            raise ValueError(
+                f"class_cuts must increase, above 0 and below highest_score {self.highest_score:g}, but are "
+                f"{', '.join(f'{cut:g}' for cut in self.class_cuts)}"
+            )
+        if self.objective == "binary" and len(self.class_cuts) != 1:
+            raise ValueError(
+                f"class_cuts must be one with the objective binary, but are {len(self.class_cuts)}; use regression"
+            )
+        if not self.is_ours and self.initial_std is not None:
+            raise ValueError(f"initial_std must be left out where training starts from the weights of {self.model}")
+        return self
+
+
+class CrossEncoder(Workload):
+    """Say how similar two sentences are: the mean of an encoder's states over both, and a linear layer.
+
+    Accuracy and F1 come from thresholds on that number which are found on one half of the held-out pairs and judged on
+    the other: exactly for two classes, by a smooth search for several (F1 is then the mean over classes).
+    """
+
+    name = "cross-encoder"
+    summary = "similarity of two sentences in one encoder on STS-B: rank correlation, and classes by threshold"
+    data_set, source, parameters = "sts-b", "Devlin et al. 2019", 598_785
+    Settings = CrossEncoderSettings
+    metrics = ("spearman", "accuracy", "f1", "validation_loss", "prediction_std")
+    example_unit = "pairs"
+
+    def __init__(self, settings: CrossEncoderSettings) -> None:
+        """Keep the settings; pairs are read on first use."""
+        self.settings = settings
+        self.target = Target(metric="spearman", mode="max", value=settings.target_spearman)
+        self.loss_limit = 100.0  # nats, or squared scores scaled to [0, 1]: no run comes back from there
+
+    @cached_property
+    def data(self) -> PairData:
+        """Training and held-out pairs, both sentences in one row."""
+        s = self.settings
+        return load_pairs(
+            dataset=s.dataset,
+            fields=PairFields(first=s.first_field, second=s.second_field, score=s.score_field),
+            highest_score=s.highest_score,
+            held_out=s.held_out,
+            tokens=s.tokens,
+            length=s.sequence_length,
+            together=True,
+            shared_words=s.is_ours and s.shared_words,
+        )
+
+    def prepare(self) -> None:
+        """Read the pairs and, of a published model, the configuration.
+
+        Raises:
+            SettingsError: the published model has no embedding for some tokens.
+        """
+        check_vocabulary(self._configuration, self.settings.model, vocabulary_size=self.data.vocabulary_size)
+
+    def build_model(self, *, seed: int) -> nn.Module:
+        """Return encoder and head; the head, and what has no published weights, freshly initialised.
+
+        Raises:
+            SettingsError: the hub has no encoder of the name, or it takes shorter texts only.
+        """
+        s, configuration = self.settings, copy.deepcopy(self._configuration)
+        with seeded(seed, 14):
+            if s.is_ours:
+                from transformers import AutoModel
+
+                body: Any = AutoModel.from_config(configuration, attn_implementation=s.attention)
+                apply_choices(body, s, encoder=body)
+            else:
+                body = pretrained_encoder(s.model, configuration, attention=s.attention)
+            return _Pairs(body, head_std=s.initial_std or _HEAD_STD)
+
+    @cached_property
+    def _configuration(self) -> Any:
+        s = self.settings
+        if not s.is_ours:
+            return pretrained_configuration(s.model, sequence_length=s.sequence_length, dropout=s.dropout)
+        configuration = encoder_configuration(
+            s, vocabulary_size=self.data.vocabulary_size, sequence_length=s.sequence_length
+        )
+        configuration.type_vocab_size = _TYPES
+        return configuration
+
+    def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield ``tokens``, ``types`` (B, length), ``lengths`` (B,) and ``scores`` (B,)."""
+        return rebatch(self._blocks(seed), batch_size)
+
+    def _blocks(self, seed: int) -> Iterator[Batch]:
+        tensors = self.data.train.tensors
+        count = len(tensors["scores"])
+        for rows in chunks(example_order(count, seed=mix(seed, 15)), min(_BLOCK, count)):
+            chosen = torch.from_numpy(rows)
+            yield {name: tensor[chosen] for name, tensor in tensors.items()}
+
+    def loss(self, model: Any, batch: Any) -> torch.Tensor:
+        """Return the mean squared error, or the mean cross-entropy in nats."""
+        return self._loss(model(batch["tokens"], batch["types"], batch["lengths"]).float(), batch["scores"].float())
+
+    def _loss(self, predicted: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if self.settings.objective == "regression":
+            return functional.mse_loss(predicted, scores)
+        positive = scores > self.settings.class_cuts[0] / self.settings.highest_score
+        return functional.binary_cross_entropy_with_logits(predicted, positive.float())
+
+    def evaluate(self, model: Any) -> dict[str, float]:
+        """Return how the predictions rank and classify the held-out pairs, their loss and their std: 0 is collapse."""
+        tensors, device = self.data.held_out.tensors, next(model.parameters()).device
+        split = {name: tensor.split(_EVALUATION_BLOCK) for name, tensor in tensors.items()}
+        predicted = torch.cat(
+            [
+                model(tokens.to(device), types.to(device), lengths.to(device)).float().cpu()
+                for tokens, types, lengths in zip(split["tokens"], split["types"], split["lengths"], strict=True)
+            ]
+        )
+        values = predicted.double().numpy()
+        return {
+            "spearman": spearman(values, tensors["scores"].numpy()),
+            **self._as_classes(values),
+            "validation_loss": float(self._loss(predicted, tensors["scores"])),
+            "prediction_std": float(values.std()),
+        }
+
+    def _as_classes(self, values: np.ndarray) -> dict[str, float]:
+        return judge_classes(values, self._classes, self._known_half, count=len(self.settings.class_cuts) + 1)
+
+    @cached_property
+    def _known_half(self) -> np.ndarray:
+        return self.data.held_out.halves().numpy()
+
+    @cached_property
+    def _classes(self) -> np.ndarray:
+        return classify(self.data.held_out.pairs.scores.astype(np.float64), np.array(self.settings.class_cuts))
+
+    def baselines(self) -> dict[str, float]:
+        """Return the rank correlation of the cosines of the sentences' words."""
+        data = self.data
+        lexical = lexical_similarities(data.train.pairs, data.held_out.pairs)
+        return {name: spearman(values, data.held_out.pairs.scores) for name, values in lexical.items()}
+
+    def class_baselines(self) -> dict[str, float]:
+        """Return the accuracy of the commonest class of the known half, and of thresholds on the words' cosines."""
+        data = self.data
+        lexical = lexical_similarities(data.train.pairs, data.held_out.pairs)
+        commonest = int(np.bincount(self._classes[self._known_half]).argmax())
+        return {
+            "majority": float((self._classes[~self._known_half] == commonest).mean()),
+            **{name: self._as_classes(values)["accuracy"] for name, values in lexical.items()},
+        }
+
+
+class _Pairs(nn.Module):
+    """An encoder, the mean of its states over both texts' tokens, and a linear layer with one output."""
+
+    def __init__(self, body: Any, *, head_std: float) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(body.config.hidden_size, 1)
+        self._types = int(getattr(body.config, "type_vocab_size", 0) or 0)
+        nn.init.normal_(self.head.weight, std=head_std)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, tokens: torch.Tensor, types: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        tokens, mask = real_tokens(tokens, lengths)
+        known = {"token_type_ids": types[:, : tokens.shape[1]].clamp(max=self._types - 1)} if self._types else {}
+        states = self.body(input_ids=tokens, attention_mask=mask.long(), **known).last_hidden_state
+        return self.head(masked_mean(states, mask)).squeeze(1)
