@@ -163,26 +163,28 @@ def test_the_pre_norm_model_is_the_published_one():
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in post.parameters()) + 2 * 16
 
 
-def gradient_norms(layers, **settings):
-    """Of a batch's loss at initialisation, by parameter, in the plain way."""
-    workload = load_workload(
-        "bert-mlm", {"hidden_size": 32, "sequence_length": 16, "initial_std": 32**-0.5, "layers": layers, **settings}
-    )
-    model = workload.build_model(seed=0)
-    workload.loss(model, next(workload.train_batches(batch_size=64, seed=0))).backward()
-    return {name: float(p.grad.norm()) for name, p in model.named_parameters() if p.requires_grad}
+def last_layers_gradient(layers, **settings):
+    """The norm of a batch's gradient at initialisation in the last layer's last matrix, a quadratic mean over seeds."""
+    sizes = {"hidden_size": 32, "sequence_length": 16, "initial_std": 32**-0.5, "layers": layers}
+    workload = load_workload("bert-mlm", {**sizes, **settings})
+    batch = next(workload.train_batches(batch_size=32, seed=0))
+    squares = []
+    for seed in range(6):
+        model = workload.build_model(seed=seed)
+        workload.loss(model, batch).backward()
+        squares.append(float(model.base_model.encoder.layer[-1].output.dense.weight.grad.square().sum()))
+    return math.sqrt(sum(squares) / len(squares))
 
 
-@pytest.mark.parametrize("model", ["bert"])
-def test_depth_shrinks_the_last_layers_gradient_at_the_start_with_pre_norm_alone(model):
-    """Xiong et al. 2020, theorem 1: it falls like 1/√layers with pre-norm and stays with post-norm."""
-    last = {}
-    for placement, name in (("pre", "output.dense.weight"), ("post", "output.dense.weight")):
-        for layers in (2, 12):
-            found = gradient_norms(layers, model=model, norm_placement=placement)
-            (last[placement, layers],) = [v for n, v in found.items() if n.endswith(f"layer.{layers - 1}.{name}")]
-    assert last["pre", 12] / last["pre", 2] == pytest.approx(math.sqrt(2 / 12), rel=0.5)
-    assert last["post", 12] / last["post", 2] == pytest.approx(1.0, rel=0.5)
+@pytest.mark.parametrize("model", ["roformer", "bert"])
+@pytest.mark.parametrize(("placement", "expected"), [("pre", math.sqrt(2 / 12)), ("post", 1.0)])
+def test_depth_shrinks_the_last_layers_gradient_at_the_start_with_pre_norm_alone(model, placement, expected):
+    """Xiong et al. 2020, theorem 1: it falls like 1/√layers with pre-norm and stays with post-norm.
+
+    One seed's norm scatters by 40 %, so six of them leave a ratio 25 %; the two answers differ by 150 %.
+    """
+    shallow, deep = (last_layers_gradient(layers, model=model, norm_placement=placement) for layers in (2, 12))
+    assert deep / shallow == pytest.approx(expected, rel=0.4)
 
 
 def test_a_probe_at_the_start_gives_the_gradient_norm_of_each_layer():
