@@ -1,14 +1,13 @@
 """What every workload learns, against its baselines: ``python -m benchmarks.learned`` writes the table.
 
 One run each, at the middle cell of the workload's preset: the middle batch size, the middle rate of its grid, the first
-seed, the whole budget. Nothing is selected.
+seed, the whole budget. Nothing is selected. A second run of each shows how it fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -24,72 +23,128 @@ from trainers.settings import TrainSettings
 from trainers.workload import Workload
 from trainers.workloads import WORKLOADS, load_workload
 
+from .learned_cases import BEFORE, CASES, Case, Failure
+
 TABLE = Path(__file__).parents[1] / "results" / "reference" / "workloads.md"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What came of a run.
+
+    Attributes:
+        first: The outcome before training.
+        value: That after it; NaN where the run diverged.
+        metrics: All metrics of the last evaluation.
+        status: How it ended.
+        seconds: Inside optimiser steps.
+    """
+
+    first: float
+    value: float
+    metrics: dict[str, float]
+    status: str
+    seconds: float
+
+    def shown(self, metric: str) -> str:
+        """Return ``metric`` as text; ``status`` is a metric too, and all that is left of a run that diverged."""
+        if metric == "status" or self.status == "diverged":
+            return self.status
+        return f"{metric} {self.metrics[metric]:.3g}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Learned:
-    """One line of the table.
+    """One line of each table.
 
     Attributes:
         cell: Preset, sweep, batch size and rate.
         metric: The outcome, and whether more of it is better.
-        trained: Its value after the run; NaN where the run diverged.
-        others: The workload's other metrics after it.
-        baselines: What methods without this training reach, by name.
-        ended: The run's status and message.
-        seconds: Inside optimiser steps.
+        run: The learning run.
+        failed: The failing one.
+        baselines: What methods without this training reach, by name; among them the run's own start.
+        case: What was asked for beforehand.
     """
 
     workload: str
     cell: str
     metric: str
     more_is_better: bool
-    trained: float
-    others: dict[str, float]
+    run: Run
+    failed: Run
     baselines: dict[str, float]
-    ended: str
-    seconds: float
+    case: Case
 
-    @property
-    def best_baseline(self) -> tuple[str, float] | None:
-        """Name and value of the baseline that is hardest to beat."""
-        best = max if self.more_is_better else min
-        return best(self.baselines.items(), key=lambda item: item[1]) if self.baselines else None
-
-    @property
-    def margin(self) -> float:
-        """By how much the run is better than the best baseline: negative where it is worse."""
-        if self.best_baseline is None:
-            return math.nan
-        gain = self.trained - self.best_baseline[1]
+    def margin_over(self, baseline: str) -> float:
+        """By how much the run is better than a baseline: negative where it is worse, NaN where it diverged."""
+        gain = self.run.value - self.baselines[baseline]
         return gain if self.more_is_better else -gain
 
+    @property
+    def hardest(self) -> str:
+        """The name of the baseline that is hardest to beat."""
+        return (max if self.more_is_better else min)(self.baselines, key=lambda name: self.baselines[name])
+
+    @property
+    def learns(self) -> bool:
+        """Whether the margin that was asked for is there."""
+        return self.margin_over(self.case.baseline) >= self.case.margin
+
     def row(self) -> str:
-        """Return the line in Markdown."""
-        others = ", ".join(f"{name} {value:.3g}" for name, value in self.others.items())
-        baselines = ", ".join(f"{name} {value:.3g}" for name, value in self.baselines.items()) or "–"
-        margin = "–" if math.isnan(self.margin) else f"{self.margin:+.3g}"
+        """Return the line of what is learned, in Markdown."""
         arrow = "↑" if self.more_is_better else "↓"
+        trivial, hardest = self.case.baseline, self.hardest
         parts = [
             f"`{self.workload}`",
             self.cell,
             f"{self.metric} {arrow}",
-            f"**{self.trained:.3g}**",
-            baselines,
-            margin,
+            f"**{self.run.value:.3g}**",
+            f"{trivial} {self.baselines[trivial]:.3g}",
+            f"{self.case.margin:+.3g}",
+            f"{self.margin_over(trivial):+.3g}",
+            "yes" if self.learns else "**no**",
+            f"{hardest} {self.baselines[hardest]:.3g}: {self.margin_over(hardest):+.3g}",
+            ", ".join(f"{name} {value:.3g}" for name, value in self.run.metrics.items() if name != self.metric) or "–",
+            f"{self.run.seconds:.0f}",
         ]
-        return f"| {' | '.join([*parts, others or '–', self.ended, f'{self.seconds:.0f}'])} |"
+        return f"| {' | '.join(parts)} |"
+
+    def failure_row(self) -> str:
+        """Return the line of how it fails, in Markdown."""
+        failure = self.case.failure
+        value = "–" if self.failed.status == "diverged" else f"{self.failed.value:.3g}"
+        parts = [
+            f"`{self.workload}`",
+            failure.name,
+            "status" if failure.metric == "status" else f"`{failure.metric}`",
+            self.run.shown(failure.metric),
+            self.failed.shown(failure.metric),
+            f"{self.run.value:.3g}",
+            value,
+        ]
+        return f"| {' | '.join(parts)} |"
 
 
 HEAD = """# Learned against baseline
 
 One run of each workload at the middle cell of its preset (middle batch size, middle rate, first seed, whole budget),
-made by `python -m benchmarks.learned`. The margin is over the baseline that is hardest to beat; where it is negative,
-the workload teaches nothing at this scale but its laws. Seconds are those inside optimiser steps, on one thread.
+made by `make learned`. Nothing is selected. The trivial baseline and the margin asked for stand in
+`benchmarks/learned_cases.py`; they were written before these runs. The hardest baseline is the best of all that
+the workload knows: where the margin over it is negative, a simpler method does better at this scale. Seconds are those
+inside optimiser steps, on one thread.
 
-| workload | cell | outcome | trained | baselines | margin | other metrics | run | s |
-|---|---|---|---|---|---|---|---|---|
+| workload | cell | outcome | trained | trivial baseline | asked | margin | learns | hardest: margin | also | s |
+|---|---|---|---|---|---|---|---|---|---|---|
+"""
+
+FAILURES = """
+## Failures that are data
+
+The same cell with one thing changed. None of these runs ends in an error: what went wrong is a status or a metric in
+its row.
+
+| workload | changed | seen in | learning run | failing run | outcome, learning | outcome, failing |
+|---|---|---|---|---|---|---|
 """
 
 
@@ -118,51 +173,75 @@ def middle_cell(sweep: Sweep) -> dict[str, Any]:
     return {**values, "budget": {**values["budget"], "stop_at_target": False}}
 
 
-def learn(name: str) -> Learned:
-    """Train one workload and compare."""
-    preset, sweep = find_sweep(name)
-    spec = middle_cell(sweep)
-    workload: Workload = load_workload(name, spec["workload_settings"])
+def spoiled(spec: dict[str, Any], failure: Failure) -> dict[str, Any]:
+    """Return the specification with what ``failure`` changes."""
+    return {
+        **spec,
+        "learning_rate": spec["learning_rate"] * failure.rate_factor,
+        "workload_settings": {**spec["workload_settings"], **failure.settings},
+    }
+
+
+def carry_out(spec: dict[str, Any]) -> tuple[Run, Workload]:
+    """Train as ``spec`` says."""
+    workload = load_workload(spec["workload"], spec["workload_settings"])
     workload.prepare()
-    settings = TrainSettings.from_dict(spec)
-    metrics: dict[str, float] = {}
-    for event in train(workload, settings):
+    measured: list[dict[str, float]] = []
+    for event in train(workload, TrainSettings.from_dict(spec)):
         if isinstance(event, Measured):
-            metrics = {key: event.values[key] for key in workload.metrics if key in event.values}
+            measured.append({name: event.values[name] for name in workload.metrics if name in event.values})
         elif isinstance(event, Finished):
             ended = event
-    target = settings.target or workload.target
-    # Baselines are told for the workload's own outcome, whatever the study's is.
-    comparable = target.metric == workload.target.metric
+    run = Run(
+        first=measured[0][workload.target.metric],
+        value=ended.value,
+        metrics=measured[-1],
+        status=ended.status,
+        seconds=ended.train_seconds,
+    )
+    return run, workload
+
+
+def learn(name: str) -> Learned:
+    """Train one workload twice and compare."""
+    preset, sweep = find_sweep(name)
+    spec = middle_cell(sweep)
+    case = CASES[name]
+    run, workload = carry_out(spec)
+    failed, _ = carry_out(spoiled(spec, case.failure))
     return Learned(
         workload=name,
-        cell=f"{preset}/{sweep.name}, B = {settings.batch_size}, η = {settings.learning_rate:g}",
-        metric=target.metric,
-        more_is_better=target.mode == "max",
-        trained=ended.value,
-        others={key: value for key, value in metrics.items() if key != target.metric},
-        baselines=workload.baselines() if comparable else {},
-        ended=f"{ended.status} {ended.message}".strip(),
-        seconds=ended.train_seconds,
+        cell=f"{preset}/{sweep.name}, B = {spec['batch_size']}, η = {spec['learning_rate']:g}",
+        metric=workload.target.metric,
+        more_is_better=workload.target.mode == "max",
+        run=run,
+        failed=failed,
+        baselines={BEFORE: run.first, **workload.baselines()},
+        case=case,
     )
 
 
+def page(found: list[Learned]) -> str:
+    """Return both tables, in Markdown."""
+    rows, failures = ([line(x) for x in found] for line in (Learned.row, Learned.failure_row))
+    return HEAD + "\n".join(rows) + "\n" + FAILURES + "\n".join(failures) + "\n"
+
+
 def main() -> None:
-    """Train the workloads named, or all; print each line, and write the table where all were trained."""
+    """Train the workloads named, or all; print each line, and write the tables where all were trained."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)} [all]")
     named = parser.parse_args().workloads
     if unknown := [name for name in named if name not in WORKLOADS]:
         parser.error(f"{unknown[0]} is unknown; there are: {', '.join(WORKLOADS)}")
     prepare_process(threads=1)
-    print(HEAD, end="", flush=True)
-    rows = []
-    for name in named or WORKLOADS:
-        rows.append(learn(name).row())
-        print(rows[-1], flush=True)
+    found = []
+    for number, name in enumerate(named or WORKLOADS, start=1):
+        print(f"{number} of {len(named or WORKLOADS)}: {name}", flush=True)
+        found.append(learn(name))
+        print(f"{found[-1].row()}\n{found[-1].failure_row()}", flush=True)
     if not named:
-        foot = f"\nbatchlaw {code_version()} on {hardware_name()}.\n"
-        TABLE.write_text(HEAD + "\n".join(rows) + "\n" + foot, encoding="utf-8")
+        TABLE.write_text(f"{page(found)}\nbatchlaw {code_version()} on {hardware_name()}.\n", encoding="utf-8")
         print(f"\nwritten: {TABLE}")
 
 

@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from benchmarks.learned import Learned, find_sweep, main, middle_cell
+from benchmarks.learned import Learned, Run, find_sweep, main, middle_cell, spoiled
+from benchmarks.learned_cases import CASES, Case, Failure
 from study.errors import ConfigError
 from trainers.settings import TrainSettings
-from trainers.workloads import WORKLOADS
+from trainers.workloads import WORKLOADS, load_workload
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
@@ -33,34 +34,63 @@ def test_a_workload_without_a_preset_is_named():
         find_sweep("mine")
 
 
-def learned(*, trained, baselines, more_is_better=True):
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_what_is_asked_of_a_workload_is_about_its_own_outcome(workload):
+    case, (_, sweep) = CASES[workload], find_sweep(workload)
+    spec = middle_cell(sweep)
+    own = load_workload(workload, spec["workload_settings"])
+    assert spec["target"]["metric"] == own.target.metric
+    assert case.failure.metric in (*own.metrics, "status")
+    assert case.margin > 0
+    # Settings of the failing run are read, and change something.
+    changed = spoiled(spec, case.failure)
+    load_workload(workload, changed["workload_settings"])
+    assert TrainSettings.from_dict(changed)
+    assert changed != spec
+
+
+def a_run(*, value, status="exhausted"):
+    return Run(first=0.25, value=value, metrics={"score": value, "spread": 0.12345}, status=status, seconds=12.4)
+
+
+def learned(*, trained, baselines, more_is_better=True, asked=0.1, failure="spread", failed_status="exhausted"):
     return Learned(
         workload="mine",
         cell="mine/sgd, B = 8, η = 0.1",
         metric="score",
         more_is_better=more_is_better,
-        trained=trained,
-        others={"spread": 0.12345},
+        run=a_run(value=trained),
+        failed=a_run(value=0.5, status=failed_status),
         baselines=baselines,
-        ended="done",
-        seconds=12.4,
+        case=Case(baseline="a", margin=asked, failure=Failure(name="faster", metric=failure, rate_factor=8.0)),
     )
 
 
-def test_the_margin_is_over_the_hardest_baseline_in_the_direction_of_better():
-    assert learned(trained=0.9, baselines={"a": 0.5, "b": 0.7}).margin == pytest.approx(0.2)
-    assert learned(trained=0.6, baselines={"a": 0.5, "b": 0.7}).margin == pytest.approx(-0.1)
-    assert learned(trained=2.0, baselines={"a": 3.4, "b": 2.9}, more_is_better=False).margin == pytest.approx(0.9)
-    assert math.isnan(learned(trained=2.0, baselines={}).margin)
-    assert math.isnan(learned(trained=math.nan, baselines={"a": 1.0}).margin)
+def test_margins_are_in_the_direction_of_better_and_over_each_baseline():
+    up = learned(trained=0.9, baselines={"a": 0.5, "b": 0.7})
+    assert (up.hardest, up.learns) == ("b", True)
+    assert up.margin_over("a") == pytest.approx(0.4)
+    assert up.margin_over("b") == pytest.approx(0.2)
+    down = learned(trained=3.0, baselines={"a": 3.05, "b": 2.9}, more_is_better=False)
+    assert (down.hardest, down.learns) == ("b", False)  # better than a, not by the margin asked for
+    assert down.margin_over("b") == pytest.approx(-0.1)
+    assert not learned(trained=math.nan, baselines={"a": 0.0}).learns
 
 
 def test_a_line_says_all_of_it():
-    line = learned(trained=0.9, baselines={"a": 0.5, "b": 0.7}).row()
-    assert line == (
-        "| `mine` | mine/sgd, B = 8, η = 0.1 | score ↑ | **0.9** | a 0.5, b 0.7 | +0.2 | spread 0.123 | done | 12 |"
+    assert learned(trained=0.9, baselines={"a": 0.5, "b": 0.7}).row() == (
+        "| `mine` | mine/sgd, B = 8, η = 0.1 | score ↑ | **0.9** | a 0.5 | +0.1 | +0.4 | yes | b 0.7: +0.2 "
+        "| spread 0.123 | 12 |"
     )
-    assert "| – | – |" in learned(trained=0.9, baselines={}).row()
+
+
+def test_a_failure_is_shown_beside_the_run_that_learned():
+    assert learned(trained=0.9, baselines={"a": 0.5}).failure_row() == (
+        "| `mine` | faster | `spread` | spread 0.123 | spread 0.123 | 0.9 | 0.5 |"
+    )
+    assert learned(trained=0.9, baselines={"a": 0.5}, failed_status="diverged").failure_row() == (
+        "| `mine` | faster | `spread` | spread 0.123 | diverged | 0.9 | – |"
+    )
 
 
 def test_a_workload_that_is_not_there_is_one_line(monkeypatch, capsys):
