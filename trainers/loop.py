@@ -86,9 +86,10 @@ def train(
             value = metrics[target.metric]
             values |= metrics
         yield Measured(step=step, examples=step * settings.batch_size, train_seconds=clock.train_seconds, values=values)
-        if losses.diverged or not math.isfinite(value):
+        broken = _broken(values, target.metric)
+        if losses.diverged or broken:
             status = "diverged"
-            message = losses.message or f"{target.metric} is {value} after {step} steps"
+            message = losses.message or f"{broken} is {values[broken]} after {step} steps"
             value = math.nan
             break
         if step == 0 and target.met_by(value):
@@ -122,6 +123,16 @@ def train(
         zero_stage=settings.engine.zero_stage,
         hardware=hardware_name(),
     )
+
+
+def _broken(values: dict[str, float], metric: str) -> str:
+    """Return the name of a value that says that the weights are lost, or nothing.
+
+    The target's must be finite, and none may be NaN: a vote or a count can be made of NaN and look well.
+    """
+    if not math.isfinite(values.get(metric, 0.0)):
+        return metric
+    return next((name for name, value in values.items() if math.isnan(value)), "")
 
 
 def _measure(probe: Probe, engine: Engine, settings: TrainSettings, clock: Clock, *, step: int) -> Probed:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from study.cli import _short, app
+from study.cli import app
+from study.listing import short_count
+from study.loading import presets
 from study.lock import LOCK_FILE, locked
-from trainers.workloads import WORKLOADS
+from trainers.workloads import WORKLOADS, find_workload
 
 from .studies import Study
 
@@ -176,7 +178,7 @@ def test_lists(arguments: list[str], expected: str) -> None:
 def test_every_workload_is_listed_with_its_facts_in_80_columns() -> None:
     lines = [line.rstrip() for line in batchlaw("workloads").stdout.splitlines()]
     assert max(map(len, lines)) <= 80
-    assert [line.split()[0] for line in lines[1:-1]] == list(WORKLOADS)
+    assert [line.split()[0] for line in lines[1:-2]] == list(WORKLOADS)
     assert lines[0].split() == ["name", "size", "data", "outcome", "source"]
     row = next(line for line in lines if line.startswith("bert-mlm "))
     assert re.split(r"  +", row) == ["bert-mlm", "107 k", "rotten-tomatoes", "validation_loss", "Devlin et al. 2019"]
@@ -187,7 +189,7 @@ def test_every_workload_is_listed_with_its_facts_in_80_columns() -> None:
     [(0, "0"), (999, "999"), (1_000, "1 k"), (999_499, "999 k"), (999_500, "1.0 M"), (22.7e6, "22.7 M")],
 )
 def test_sizes_are_short(count: int, shown: str) -> None:
-    assert _short(count) == shown
+    assert short_count(count) == shown
 
 
 def test_data_that_cannot_be_had_end_the_run_before_anything_is_written(
@@ -218,3 +220,31 @@ def test_a_url_is_refused_where_an_analysis_writes_or_reads_a_folder(
     (tmp_path / "runs.csv").write_text("batch_size,lr,loss,steps\n8,0.1,1.0,10\n", encoding="utf-8")
     assert_one_line(batchlaw(*arguments), "folder of this machine", "s3://bucket/results")
     assert [p.name for p in tmp_path.iterdir()] == ["runs.csv"]
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_workload_says_all_its_settings_in_80_columns(name: str) -> None:
+    result = batchlaw("workloads", name)
+    assert result.exit_code == 0, result.output
+    shown = [line.split()[0] for line in result.stdout.splitlines() if line]
+    settings = find_workload(name).Settings
+    assert set(settings.model_fields) <= {setting.partition(".")[0] for setting in shown}
+    assert find_workload(name).summary in " ".join(result.stdout.split())
+    assert "``" not in result.stdout
+    assert max(map(len, map(str.rstrip, result.stdout.splitlines()))) <= 80
+
+
+def test_the_defaults_said_are_those_of_our_own_sizes() -> None:
+    lines = [line.split() for line in batchlaw("workloads", "bert-mlm").stdout.splitlines()]
+    assert ["hidden_size", "64"] in [line[:2] for line in lines]
+    assert ["model", "roformer", "str"] in lines
+    assert batchlaw("workloads", "bert-mln").exit_code == 2
+
+
+def test_every_preset_is_listed_with_what_it_asks() -> None:
+    result = batchlaw("presets")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert "  The main job in minutes on two cores: masked-LM pre-training with AdamW on" in lines
+    assert [line for line in lines if not line.startswith(" ")] == list(presets())
+    assert max(map(len, lines)) <= 80

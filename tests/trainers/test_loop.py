@@ -211,3 +211,13 @@ def test_a_budget_of_both_kinds_ends_with_the_first():
 def test_settings_survive_the_way_through_json():
     settings = run_settings(optimizer="adamw", optimizer_settings={"betas": [0.9, 0.95]})
     assert TrainSettings.from_dict(settings.model_dump(mode="json")) == settings
+
+
+def test_an_outcome_that_looks_well_on_lost_weights_is_divergence():
+    """A vote of neighbours gives some accuracy for embeddings that are NaN; their spread tells."""
+    settings = run_settings(workload="simsiam", learning_rate=1e30, budget={"steps": 1}, evaluation={"points": 1})
+    workload = load_workload("simsiam", {"width": 4, "projection_size": 8, "predictor_size": 4})
+    *_, measured, last = train(workload, settings, build_engine=BareEngine)
+    assert math.isfinite(measured.values["knn_accuracy"])
+    assert (last.status, last.message) == ("diverged", "embedding_spread is nan after 1 steps")
+    assert math.isnan(last.value)
