@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,15 @@ class Learned:
         """Whether the margin that was asked for is there."""
         return self.margin_over(self.case.baseline) >= self.case.margin
 
+    @property
+    def fails(self) -> bool:
+        """Whether the failing run fails as was expected of it."""
+        failure, run = self.case.failure, self.failed
+        if run.status == "diverged":
+            return True
+        value = math.nan if failure.metric == "status" else run.metrics[failure.metric]
+        return value <= failure.at_most or value >= failure.at_least
+
     def row(self) -> str:
         """Return the line of what is learned, in Markdown."""
         arrow = "↑" if self.more_is_better else "↓"
@@ -116,9 +126,10 @@ class Learned:
         parts = [
             f"`{self.workload}`",
             failure.name,
-            "status" if failure.metric == "status" else f"`{failure.metric}`",
+            failure.sign,
             self.run.shown(failure.metric),
             self.failed.shown(failure.metric),
+            "yes" if self.fails else "**no**",
             f"{self.run.value:.3g}",
             value,
         ]
@@ -141,10 +152,10 @@ FAILURES = """
 ## Failures that are data
 
 The same cell with one thing changed. None of these runs ends in an error: what went wrong is a status or a metric in
-its row.
+its row. The sign of the failure was written down before the runs.
 
-| workload | changed | seen in | learning run | failing run | outcome, learning | outcome, failing |
-|---|---|---|---|---|---|---|
+| workload | changed | sign | learning run | failing run | seen | outcome, learning | outcome, failing |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -235,6 +246,8 @@ def main() -> None:
     if unknown := [name for name in named if name not in WORKLOADS]:
         parser.error(f"{unknown[0]} is unknown; there are: {', '.join(WORKLOADS)}")
     prepare_process(threads=1)
+    for name in named or WORKLOADS:  # data that can't be had end it now, not after the others' runs
+        load_workload(name, find_sweep(name)[1].workload_settings).prepare()
     found = []
     for number, name in enumerate(named or WORKLOADS, start=1):
         print(f"{number} of {len(named or WORKLOADS)}: {name}", flush=True)

@@ -41,6 +41,9 @@ def test_what_is_asked_of_a_workload_is_about_its_own_outcome(workload):
     own = load_workload(workload, spec["workload_settings"])
     assert spec["target"]["metric"] == own.target.metric
     assert case.failure.metric in (*own.metrics, "status")
+    assert case.failure.metric == "status" or math.isfinite(case.failure.at_most) != math.isfinite(
+        case.failure.at_least
+    )
     assert case.margin > 0
     # Settings of the failing run are read, and change something.
     changed = spoiled(spec, case.failure)
@@ -53,7 +56,9 @@ def a_run(*, value, status="exhausted"):
     return Run(first=0.25, value=value, metrics={"score": value, "spread": 0.12345}, status=status, seconds=12.4)
 
 
-def learned(*, trained, baselines, more_is_better=True, asked=0.1, failure="spread", failed_status="exhausted"):
+def learned(
+    *, trained, baselines, more_is_better=True, asked=0.1, failure="spread", failed_status="exhausted", at_most=0.1
+):
     return Learned(
         workload="mine",
         cell="mine/sgd, B = 8, η = 0.1",
@@ -62,7 +67,9 @@ def learned(*, trained, baselines, more_is_better=True, asked=0.1, failure="spre
         run=a_run(value=trained),
         failed=a_run(value=0.5, status=failed_status),
         baselines=baselines,
-        case=Case(baseline="a", margin=asked, failure=Failure(name="faster", metric=failure, rate_factor=8.0)),
+        case=Case(
+            baseline="a", margin=asked, failure=Failure(name="faster", metric=failure, at_most=at_most, rate_factor=8.0)
+        ),
     )
 
 
@@ -86,10 +93,11 @@ def test_a_line_says_all_of_it():
 
 def test_a_failure_is_shown_beside_the_run_that_learned():
     assert learned(trained=0.9, baselines={"a": 0.5}).failure_row() == (
-        "| `mine` | faster | `spread` | spread 0.123 | spread 0.123 | 0.9 | 0.5 |"
+        "| `mine` | faster | spread ≤ 0.1 | spread 0.123 | spread 0.123 | **no** | 0.9 | 0.5 |"
     )
+    assert learned(trained=0.9, baselines={"a": 0.5}, at_most=0.2).fails
     assert learned(trained=0.9, baselines={"a": 0.5}, failed_status="diverged").failure_row() == (
-        "| `mine` | faster | `spread` | spread 0.123 | diverged | 0.9 | – |"
+        "| `mine` | faster | spread ≤ 0.1 | spread 0.123 | diverged | yes | 0.9 | – |"
     )
 
 
@@ -98,3 +106,17 @@ def test_a_workload_that_is_not_there_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "bert-mln is unknown; there are: quadratic" in capsys.readouterr().err
+
+
+def test_a_workload_is_trained_twice_and_compared(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("benchmarks.learned.WORKLOADS", {"quadratic": WORKLOADS["quadratic"]})
+    monkeypatch.setattr("benchmarks.learned.TABLE", tmp_path / "workloads.md")
+    monkeypatch.setattr("sys.argv", ["learned"])
+    main()
+    assert "1 of 1: quadratic" in capsys.readouterr().out
+    lines = [
+        line for line in (tmp_path / "workloads.md").read_text(encoding="utf-8").splitlines() if "`quadratic`" in line
+    ]
+    learned_line, failed_line = ([cell.strip() for cell in line.split("|")] for line in lines)
+    assert learned_line[8] == "yes"
+    assert (failed_line[3], failed_line[6]) == ("loss ≥ 1000", "yes")
