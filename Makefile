@@ -33,7 +33,7 @@ data: $(TRAINS)  ## Fetch the quick study's text (1 archive, checked)
 study: data  ## Run the quick study on real data; prints the answer and the report's path
 	$(BIN)/batchlaw run quick
 
-derived: data  ## Derived laws against fitted ones on real data (half an hour); writes the reference table
+derived: data  ## Derived laws against fitted ones on real data (40 minutes on 2 cores); writes the reference table
 	$(BIN)/batchlaw run derived
 	cp results/derived/tables/derived_vs_fitted.csv results/reference/derived_vs_fitted.csv
 

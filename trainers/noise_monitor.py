@@ -80,7 +80,7 @@ class NoiseMonitor:
                 terms of all workers. Workers are averaged. It matters only where micro-batches differ in size.
             process_group: The data-parallel workers, where ``model`` does not know them.
             every: Measure one step in so many; the others cost nothing. A measured step costs a call a parameter tensor
-                and micro-batch and a pass over the gradients: several per cent of a step of ten milliseconds, so that
+                and micro-batch and a pass over the gradients: 2 to 8 % of a step of 20 to 190 ms, so that
                 the default stays below one. Intervals begin with the eighth measured step, at the default after 113
                 steps, and halve with four times as many. 1 is best where a step takes long or a run is short.
             total_after_backward: Tells within a backward pass whether it is the last of the step. For loops that clip
