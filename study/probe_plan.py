@@ -82,7 +82,7 @@ def plan_probe(
         share: of the examples of the sweep's grid.
 
     Raises:
-        ConfigError: a batch size that the sweep has not, or a share that buys no probe.
+        ConfigError: a batch size that the sweep has not, a share that buys no probe, or a script.
     """
     sizes = sorted(sweep.batch_sizes)
     batch_size = sizes[(len(sizes) - 1) // 2] if batch_size is None else batch_size
@@ -119,10 +119,16 @@ class _Price:
     """What a probe of a run costs, by its number of draws."""
 
     def __init__(self, study: ResolvedStudy, sweep: Sweep, trial: PlannedTrial) -> None:
+        from trainers.script import Script
         from trainers.workloads import load_workload
 
         self._trial = trial
         self._workload = load_workload(locate_workload(sweep.workload, study.folder), sweep.workload_settings)
+        if isinstance(self._workload, Script):
+            raise ConfigError(
+                f"{sweep.name}: the script {self._workload.name} trains by itself, so nothing can be measured in it; "
+                "write a class, or choose other sweeps with --sweep"
+            )
         self.measurement = (
             _usual_measurement(sweep, trial, coupled=not self._workload.examples_are_independent)
             if sweep.probes is None

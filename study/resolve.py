@@ -121,10 +121,11 @@ def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep
             raise study.error(number, key or "batch_sizes", message) from None
         plan = settings.plan()
         try:
-            plan.check_coupling(examples_are_independent=workload.examples_are_independent)
+            settings.check_for(workload)
         except SettingsError as error:
-            key = "engine" if settings.engine.micro_batch_size == 1 else "batch_sizes"
-            raise study.error(number, key, str(error)) from None
+            message = str(error).removeprefix("engine.")
+            key = "engine" if message != str(error) or plan.accumulation_steps > 1 else "batch_sizes"
+            raise study.error(number, key, message) from None
         if plan.world_size > 1:
             raise study.error(
                 number,
@@ -202,6 +203,8 @@ def _load_workload(study: LoadedStudy, number: int, sweep: Sweep) -> Workload:
 
 
 def _target(study: LoadedStudy, number: int, sweep: Sweep, workload: Workload) -> TargetOverride:
+    from trainers.script import LOSS, Script
+
     own, given = workload.target, sweep.target
     metric = given.metric or own.metric
     if metric not in workload.metrics:
@@ -209,7 +212,8 @@ def _target(study: LoadedStudy, number: int, sweep: Sweep, workload: Workload) -
         raise study.error(
             number, "target", f"metric must be one that {sweep.workload} reports ({known}), but got {metric}"
         )
-    if given.mode is None and metric != own.metric:
+    mode_is_known = metric == (LOSS if isinstance(workload, Script) else own.metric)
+    if given.mode is None and not mode_is_known:
         raise study.error(number, "target", f"mode (min or max) is required with the metric {metric}")
     value = given.value if "value" in given.model_fields_set else (own.value if metric == own.metric else None)
     if value is None and sweep.outcome == "steps_to_target":

@@ -11,6 +11,9 @@ import torch
 from .errors import SettingsError
 from .workload import Batch
 
+_BLOCK = 512
+"""Examples that are picked at once, which costs little per example."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchPlan:
@@ -30,12 +33,27 @@ class BatchPlan:
         """Forward passes of one worker in one optimiser step."""
         return self.device_share // self.micro_batch_size
 
-    def check_coupling(self, *, examples_are_independent: bool) -> None:
-        """Check that a forward pass sees enough examples for a loss that couples them.
+    def check_coupling(self, *, examples_are_independent: bool, coupled_examples: int | None = None) -> None:
+        """Check that a forward pass sees the examples that a loss which couples them needs.
+
+        Args:
+            examples_are_independent: as the workload declares it.
+            coupled_examples: the same: the size of a group where the loss couples groups alone.
 
         Raises:
-            SettingsError: it sees one; BatchNorm and contrastive losses need two.
+            SettingsError: a pass sees one example (BatchNorm and contrastive losses need two), or no whole groups.
         """
+        if coupled_examples is not None and self.micro_batch_size % coupled_examples:
+            whole = self.device_share % coupled_examples == 0
+            way_out = (
+                f"set micro_batch_size to a multiple of {coupled_examples}, or leave it out"
+                if whole
+                else f"nearest batch_size: {_nearest(self.batch_size, self.world_size * coupled_examples)}"
+            )
+            raise SettingsError(
+                f"a forward pass must see whole groups of the {coupled_examples} examples that the loss couples, but "
+                f"batch_size {self.batch_size} gives {self.micro_batch_size}; {way_out}"
+            )
         if self.micro_batch_size < 2 and not examples_are_independent:
             raise SettingsError(
                 "a forward pass needs at least 2 examples where the loss couples them (BatchNorm, contrastive losses), "
@@ -134,6 +152,19 @@ def chunks(orders: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
         whole = len(rest) // size * size
         yield from rest[:whole].reshape(-1, size)
         rest = rest[whole:]
+
+
+def example_blocks(tensors: dict[str, torch.Tensor], *, seed: int) -> Iterator[Batch]:
+    """Yield ``tensors`` in blocks of examples, in an order drawn anew each epoch, for ever.
+
+    Args:
+        tensors: by name; the first dimension counts examples.
+        seed: decides the order.
+    """
+    count = len(next(iter(tensors.values())))
+    for rows in chunks(example_order(count, seed=seed), min(_BLOCK, count)):
+        chosen = torch.from_numpy(rows)
+        yield {name: tensor[chosen] for name, tensor in tensors.items()}
 
 
 def rebatch(blocks: Iterable[Batch], batch_size: int) -> Iterator[Batch]:

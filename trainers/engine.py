@@ -74,7 +74,7 @@ class DeepSpeedEngine:
                 f"{settings.engine.workers} with {self.world_size} running"
             )
         self.plan = settings.plan(world_size=self.world_size)
-        self.plan.check_coupling(examples_are_independent=workload.examples_are_independent)
+        settings.check_for(workload)
         self._divisible = workload.examples_are_independent
         self.device = torch.device(deepspeed.accelerator.get_accelerator().current_device_name())
         self.dtype = _DTYPES[settings.engine.dtype]

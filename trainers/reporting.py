@@ -22,8 +22,10 @@ def batchlaw_report(*, step: int, **metrics: SupportsFloat) -> None:
     With several processes the one of rank 0 (environment variable RANK) is heard.
 
     Args:
-        step: Optimiser steps taken so far; 0 before the first.
-        metrics: Numbers by name, such as ``loss=0.3``: all that Python's ``float`` takes. NaN is divergence.
+        step: Optimiser steps taken so far; 0 before the first. Each call's is later than the last one's, and the
+            budget's last step must be among them.
+        metrics: Numbers by name, such as ``loss=0.3``: all that Python's ``float`` takes. One
+            that the study names and that is not finite is divergence.
     """
     path = os.environ.get(REPORT_FILE)
     if not path or os.environ.get("RANK", "0") != "0":

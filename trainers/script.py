@@ -18,6 +18,8 @@ from .workload import Batch, Target, Workload
 
 PLACEHOLDERS = ("batch_size", "learning_rate", "seed", "steps", "optimizer")
 """What arguments may hold in braces."""
+LOSS = "loss"
+"""The metric that is known to fall; of any other a study must say whether it falls or rises."""
 
 _ARGUMENTS = [
     "--batch-size", "{batch_size}", "--learning-rate", "{learning_rate}", "--seed", "{seed}", "--steps", "{steps}",
@@ -30,14 +32,15 @@ class ScriptSettings(Settings):
     ``arguments`` follow the script; ``{batch_size}``, ``{learning_rate}``, ``{seed}``, ``{steps}`` (of the budget) and
     ``{optimizer}`` stand for the trial's. ``launcher`` comes before it, such as ``[torchrun, --nproc-per-node, "4"]``;
     by default the Python that runs the study. ``metrics`` are the names that the script reports; the first is the
-    study's unless it names another. A value of it above ``loss_limit`` or not finite is divergence, and a script that
-    takes more than ``timeout_seconds`` is stopped and has failed.
+    study's unless it names another. A value of any of them that is not finite is divergence, and so is a value of the
+    metric ``loss`` above ``loss_limit``. A script that takes more than ``timeout_seconds`` to report the last step is
+    stopped and has failed.
     """
 
     arguments: list[str] = Field(default=_ARGUMENTS)
     launcher: list[str] = Field(default=[])
-    metrics: list[str] = Field(default=["loss"], min_length=1)
-    loss_limit: float | None = None
+    metrics: list[str] = Field(default=[LOSS], min_length=1)
+    loss_limit: float | None = Field(default=None, allow_inf_nan=False)
     timeout_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @field_validator("arguments")
@@ -60,6 +63,11 @@ class ScriptSettings(Settings):
     def _metrics_have_names(self) -> ScriptSettings:
         if len(set(self.metrics)) < len(self.metrics):
             raise ValueError("each of metrics must be named once")
+        if self.loss_limit is not None and LOSS not in self.metrics:
+            raise ValueError(
+                f"loss_limit is for the metric {LOSS}, but metrics are {', '.join(self.metrics)}; report {LOSS} too "
+                "and name it there, or leave loss_limit out"
+            )
         return self
 
 

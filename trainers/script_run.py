@@ -1,42 +1,34 @@
-"""One trial of a script: its process, what it reports, and what its end means."""
+"""One trial of a script: what its reports and its end mean."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from . import guard
 from .engine import hardware_name
 from .events import Finished, Measured, Progress
-from .reporting import REPORT_FILE
 from .run_watch import Crossing
-from .script import Script
+from .script import LOSS, Script
+from .script_process import ScriptProcess
+from .script_reports import ScriptFailure, ScriptReports
 from .settings import TrainSettings
 from .workload import Target
 
+LAST_SECONDS = 10.0
+"""What a script gets to end by itself, having reported the last step."""
 _LOOK_SECONDS = 0.1
 _PROGRESS_SECONDS = 1.0
-_QUOTED_CHARACTERS = 200
-
-
-class _Failed(Exception):
-    """Why a trial failed, in one line."""
 
 
 def run_script(script: Script, settings: TrainSettings) -> Iterator[Progress | Measured | Finished]:
     """Run ``script`` as one trial and yield what happens, as ``trainers.loop.train`` does.
 
     The script runs in its own folder. It is stopped at the target (where the budget says so), at its first report
-    beyond the budget's last step, when it diverges, and when this generator is closed. The first report of the last
-    step or of one beyond is the last that counts. What the script prints is dropped but for the last line of a failure.
+    beyond the budget's last step, when it diverges, and when this generator is closed. One that has reported the last
+    step has done what it had to: it may go on for ``LAST_SECONDS``, and how it ends is no matter. Where the last step
+    lies between two reports, the second is brought back to it (``ScriptReports.read``). What the script prints is
+    dropped but for the last line of a failure.
 
     Every time is that of the clock on the wall from the script's start, its imports and evaluations included: they
     can't be told apart from outside.
@@ -50,177 +42,139 @@ def run_script(script: Script, settings: TrainSettings) -> Iterator[Progress | M
     """
     if settings.probes:
         script._refuse()
-    target = settings.target or script.target
-    with _Run.begun(script, settings) as run:
-        yield from run.events(target)
+    with ScriptProcess.begun(script, settings) as process:
+        yield from _Trial(script, settings, process).events()
 
 
-class _Run:
-    """A script's process and the files it writes."""
+class _Trial:
+    """What is known of a trial so far."""
 
-    def __init__(self, script: Script, settings: TrainSettings, folder: Path) -> None:
-        self._script, self._settings = script, settings
-        self._report, self._output = folder / "report", folder / "output"
-        self._report.touch()
-        self._started = time.perf_counter()
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-IS", guard.__file__, *script.command(sys.executable, settings)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=os.path.dirname(script.path),
-                env={**os.environ, REPORT_FILE: str(self._report)},
-            )
-        self._read_bytes = 0
-        self._rest = b""
-        self.step = -1
+    def __init__(self, script: Script, settings: TrainSettings, process: ScriptProcess) -> None:
+        self._script, self._settings, self._process = script, settings, process
+        self._target: Target = settings.target or script.target
+        self._reports = ScriptReports(batch_size=settings.batch_size, total_steps=settings.total_steps)
+        self._crossing = Crossing(self._target)
+        self._step, self._seconds = 0, 0.0  # of the last report that counts
+        self._status, self._message, self._value = "exhausted", "", math.nan
 
-    @classmethod
-    @contextlib.contextmanager
-    def begun(cls, script: Script, settings: TrainSettings) -> Iterator[_Run]:
-        """Start the script; at the end of the block it has ended, by itself or not."""
-        with tempfile.TemporaryDirectory(prefix="batchlaw-") as folder:
-            run = cls(script, settings, Path(folder))
-            try:
-                yield run
-            finally:
-                run.stop()
-
-    def stop(self) -> None:
-        """End the script, if it is running."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return time.perf_counter() - self._started
-
-    def events(self, target: Target) -> Iterator[Progress | Measured | Finished]:
+    def events(self) -> Iterator[Progress | Measured | Finished]:
         """Yield what the script reports, and the end of the trial."""
-        crossing = Crossing(target)
-        status, message, value, last_seconds = "exhausted", "", math.nan, 0.0
         try:
-            for measured in self._reports():
+            for measured in self._measured():
                 if measured is None:
                     yield self._progress()
                     continue
                 yield measured
-                last_seconds = measured.train_seconds
-                status, message, value = self._judge(measured, target, crossing, value)
-                if status in ("diverged", "failed") or (status == "reached" and self._settings.budget.stop_at_target):
+                self._judge(measured)
+                reached = self._status == "reached" and self._settings.budget.stop_at_target
+                if reached or self._status in ("diverged", "failed"):
                     break
             else:
-                self._check_end(target, value)
-        except _Failed as failure:
-            status, message, value = "failed", f"{self._script.name}: {failure}", math.nan
-        self.stop()
-        yield self._finished(status, message, value, crossing, seconds=last_seconds)
+                self._check_end()
+        except ScriptFailure as failure:
+            self._status, self._message, self._value = "failed", f"{self._script.name}: {failure}", math.nan
+        self._process.stop()
+        yield self._finished()
 
-    def _judge(self, measured: Measured, target: Target, crossing: Crossing, value: float) -> tuple[str, str, float]:
-        """Return status and message after a report, and the target's metric."""
-        if target.metric not in measured.values:
-            return ("exhausted" if crossing.steps is None else "reached"), "", value
-        value = measured.values[target.metric]
-        limit = self._script.settings.loss_limit
-        if not math.isfinite(value) or (limit is not None and value > limit):
-            beyond = "" if not math.isfinite(value) else f", above the limit {limit:g},"
-            return "diverged", f"{target.metric} is {value:.4g}{beyond} after {measured.step} steps", math.nan
-        if measured.step == 0 and target.met_by(value):
-            why = f"the target {target.value:g} is met before training ({value:.4g}); set a harder one"
-            return "failed", why, value
-        crossing.see(measured.step, value)
-        return ("exhausted" if crossing.steps is None else "reached"), "", value
-
-    def _reports(self) -> Iterator[Measured | None]:
+    def _measured(self) -> Iterator[Measured | None]:
         """Yield each report in its order, up to the budget's last step, and None about once a second between them.
 
         Raises:
-            _Failed: A line can't be read, the script ended badly, or it took too long.
+            ScriptFailure: A line can't be read, or the script took too long.
         """
         pause = time.perf_counter() + _PROGRESS_SECONDS
+        done_at: float | None = None
         while True:
-            ended = self._process.poll() is not None  # before reading, so that nothing is missed
-            for line in self._new_lines():
-                if self.step >= self._settings.total_steps:
+            ended = self._process.ended  # before reading, so that nothing is missed
+            for line in self._process.new_lines():
+                if self._complete:
                     return
-                yield self._measured(line)
-                if self.step > self._settings.total_steps:
+                yield self._reports.read(line, seconds=self._process.seconds)
+                if self._reports.step > self._settings.total_steps:
                     return
             if ended:
-                self._check_exit()
                 return
-            self._check_time()
+            if self._reports.last_step_reported:
+                done_at = self._process.seconds if done_at is None else done_at
+                if self._process.seconds > done_at + LAST_SECONDS:
+                    return
+            else:
+                self._check_time()
             if time.perf_counter() > pause:
                 pause = time.perf_counter() + _PROGRESS_SECONDS
                 yield None
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LOOK_SECONDS)
+            self._process.wait(_LOOK_SECONDS)
 
-    def _new_lines(self) -> list[bytes]:
-        with self._report.open("rb") as file:
-            file.seek(self._read_bytes)
-            new = file.read()
-        self._read_bytes += len(new)
-        *lines, self._rest = (self._rest + new).split(b"\n")
-        return lines
+    @property
+    def _complete(self) -> bool:
+        """Whether the target's metric is known at the budget's last step."""
+        return self._reports.last_step_of(self._target.metric) == self._settings.total_steps
 
-    def _measured(self, line: bytes) -> Measured:
-        try:
-            report = json.loads(line)
-            step = int(report["step"])
-            values = {str(name): float(value) for name, value in report["metrics"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise _Failed(f"a report must be one of batchlaw_report, but is {line[:80]!r}") from None
-        if step <= self.step:
-            raise _Failed(f"each report must be of a later step, but {step} comes after {self.step}")
-        self.step = step
-        return Measured(step=step, examples=step * self._settings.batch_size, train_seconds=self.seconds, values=values)
+    def _judge(self, measured: Measured) -> None:
+        """Say what a report means for the trial."""
+        self._step, self._seconds = measured.step, measured.train_seconds
+        target, values = self._target, measured.values
+        if divergence := self._divergence(values):
+            self._status, self._value = "diverged", math.nan
+            self._message = f"{divergence} after {measured.step} steps"
+        elif target.metric in values:
+            self._value = values[target.metric]
+            if measured.step == 0 and target.met_by(self._value):
+                self._status = "failed"
+                self._message = (
+                    f"the target {target.value:g} is met before training ({self._value:.4g}); set a harder one"
+                )
+                return
+            self._crossing.see(measured.step, self._value)
+            self._status = "exhausted" if self._crossing.steps is None else "reached"
+
+    def _divergence(self, values: dict[str, float]) -> str:
+        """Return what has diverged, of the metrics that the study names; nothing where all is well."""
+        for name in (self._target.metric, *self._script.metrics):
+            if not math.isfinite(values.get(name, 0.0)):
+                return f"{name} is {values[name]:.4g}"
+        limit = self._script.settings.loss_limit
+        if limit is not None and values.get(LOSS, limit) > limit:
+            return f"{LOSS} is {values[LOSS]:.4g}, above the limit {limit:g},"
+        return ""
 
     def _check_time(self) -> None:
         most = self._script.settings.timeout_seconds
-        if most is not None and self.seconds > most:
-            raise _Failed(f"stopped after {most:g} s (timeout_seconds) at step {max(self.step, 0)}")
+        if most is not None and self._process.seconds > most:
+            raise ScriptFailure(f"stopped after {most:g} s (timeout_seconds) at step {self._step}")
 
-    def _check_exit(self) -> None:
-        code = self._process.returncode
-        if code:
-            how = f"killed by signal {code - 128}" if code > 128 else f"exit status {code}"
-            raise _Failed(f"{how}: {self._last_words()}")
-
-    def _check_end(self, target: Target, value: float) -> None:
-        """Raise _Failed where a run without complaint has not done what it had to."""
-        if self.step < 0:
-            raise _Failed("reported nothing; call batchlaw_report(step=…, …) of trainers.reporting")
-        if math.isnan(value):
-            raise _Failed(f"never reported {target.metric}; call batchlaw_report(step=…, {target.metric}=…)")
-        if self.step < self._settings.total_steps:
-            raise _Failed(
-                f"ended at step {self.step} of {self._settings.total_steps}; report the last step, or set the budget "
-                "to what the script does"
-            )
-
-    def _last_words(self) -> str:
-        lines = self._output.read_bytes().decode("utf-8", errors="replace").splitlines()
-        said = [line.strip() for line in lines if line.strip()]
-        return "".join(c if c.isprintable() else " " for c in said[-1])[:_QUOTED_CHARACTERS] if said else "no output"
+    def _check_end(self) -> None:
+        """Raise ScriptFailure where the script has not done what it had to."""
+        if self._complete:
+            return
+        metric, total = self._target.metric, self._settings.total_steps
+        last = self._reports.last_step_of(metric)
+        if complaint := self._process.complaint():
+            raise ScriptFailure(complaint)
+        if self._reports.step < 0:
+            raise ScriptFailure("reported nothing; call batchlaw_report(step=…, …) of trainers.reporting")
+        if last is None:
+            raise ScriptFailure(f"never reported {metric} up to step {total}; call batchlaw_report(step=…, {metric}=…)")
+        if self._reports.last_step_reported:
+            raise ScriptFailure(f"last reported {metric} at step {last} of {total}; report it at the last step")
+        raise ScriptFailure(
+            f"ended at step {self._step} of {total}; report the last step, or set the budget to what the script does"
+        )
 
     def _progress(self) -> Progress:
-        step = max(self.step, 0)
-        return Progress(step=step, examples=step * self._settings.batch_size, train_seconds=self.seconds)
+        examples = self._step * self._settings.batch_size
+        return Progress(step=self._step, examples=examples, train_seconds=self._process.seconds)
 
-    def _finished(self, status: str, message: str, value: float, crossing: Crossing, *, seconds: float) -> Finished:
-        step, plan = max(self.step, 0), self._settings.plan()
+    def _finished(self) -> Finished:
+        plan = self._settings.plan()
         return Finished(
-            status=status,
-            message=message,
-            steps=step,
-            examples=step * self._settings.batch_size,
-            steps_to_target=crossing.steps if status == "reached" else None,
-            value=value,
-            train_seconds=seconds,
+            status=self._status,
+            message=self._message,
+            steps=self._step,
+            examples=self._step * self._settings.batch_size,
+            steps_to_target=self._crossing.steps if self._status == "reached" else None,
+            value=self._value,
+            train_seconds=self._seconds,
             evaluate_seconds=0.0,
             setup_seconds=0.0,
             probe_seconds=0.0,

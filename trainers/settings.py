@@ -14,7 +14,7 @@ from .optimizers import ELEMENTWISE, validate_optimizer
 from .probes.settings import ProbeSettings
 from .reading import Settings, read_settings
 from .schedules import Schedule
-from .workload import Target
+from .workload import Target, Workload
 
 
 class Budget(Settings):
@@ -132,6 +132,22 @@ class TrainSettings(Settings):
             raise SettingsError(
                 "probes need engine.dtype float32, because bfloat16 rounds gradients and second derivatives too "
                 f"coarsely, but got {self.engine.dtype}; probe one run in float32"
+            )
+
+    def check_for(self, workload: Workload) -> None:
+        """Check that the batch and the engine leave the loss of ``workload`` what it is.
+
+        Raises:
+            SettingsError: a forward pass sees too few of the examples that the loss couples, or the engine takes apart
+                weights that it needs whole.
+        """
+        self.plan().check_coupling(
+            examples_are_independent=workload.examples_are_independent, coupled_examples=workload.coupled_examples
+        )
+        if self.engine.zero_stage > workload.largest_zero_stage:
+            raise SettingsError(
+                f"engine.zero_stage must be at most {workload.largest_zero_stage} for {workload.name}, whose loss "
+                f"needs whole weights, but got {self.engine.zero_stage}; stage 2 shards gradients and optimiser state"
             )
 
     def plan(self, *, world_size: int | None = None) -> BatchPlan:

@@ -5,11 +5,13 @@
 | 1, 2 | whole on each worker | each worker's part of one flat tensor a group |
 | 3 | a part on each worker, small tensors whole | the same |
 
-All functions are collective: every worker calls them, at the same moment. The run is only read.
+All functions are collective: every worker calls them, at the same moment. The run is only read, except where a weight
+is said to be written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 from typing import Any
@@ -69,12 +71,24 @@ def fill_state(optimizer: Optimizer, model: nn.Module, *, run: Any, sharded: nn.
     return optimizer
 
 
-def _whole(tensor: torch.Tensor) -> torch.Tensor:
+def gathered(tensor: Any, *, written: bool = False) -> contextlib.AbstractContextManager[Any]:
+    """Return a context inside which ``tensor``, a weight or buffer of a run's model, is whole.
+
+    Args:
+        tensor: Stays as it is where nothing shards it.
+        written: Whether what is written into its ``data``, the same on all workers, outlives the context.
+    """
+    if not hasattr(tensor, "ds_id"):  # DeepSpeed's mark of what stage 3 shards; asking itself would import it
+        return contextlib.nullcontext()
     from deepspeed.runtime.zero.partition_parameters import GatheredParameters, ZeroParamStatus
 
     # What is whole must stay so: at its end GatheredParameters takes it apart.
-    apart = getattr(tensor, "ds_status", ZeroParamStatus.AVAILABLE) is not ZeroParamStatus.AVAILABLE
-    with GatheredParameters([tensor], enabled=apart):
+    apart = tensor.ds_status is not ZeroParamStatus.AVAILABLE
+    return GatheredParameters([tensor], modifier_rank=0 if written else None, enabled=apart)
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    with gathered(tensor):
         return tensor.detach().clone()
 
 

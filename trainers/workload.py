@@ -59,9 +59,16 @@ class Workload(abc.ABC):
     """False where the loss couples the examples of a batch (BatchNorm, contrastive losses): then the
     micro-batch is part of the problem and is never changed silently."""
 
+    largest_zero_stage: ClassVar[Literal[2, 3]] = 3
+    """2 where the loss takes weights out of their modules, which stage 3 of ZeRO keeps in pieces."""
+
     settings: Any
     target: Target
     """The default target; a study may set another."""
+    coupled_examples: int | None = None
+    """Where the loss is the mean over consecutive groups of so many examples, and couples nothing else: the size of a
+    group. A forward pass must hold whole groups; how many is a matter of memory alone. None where all that a forward
+    pass holds is coupled, or nothing is."""
     loss_limit: float = float("inf")
     """A training loss above this is divergence."""
 

@@ -19,13 +19,16 @@ from torch import nn
 from torch.nn import functional
 
 from trainers.batching import chunks, example_order
-from trainers.errors import DataError
+from trainers.errors import DataError, first_line
 from trainers.reading import Settings
 from trainers.workload import Batch, Target, Workload
 
 
 class TextClassificationSettings(Settings):
-    """What a study may set; ``dataset`` is a name on the hub, or a folder that ``save_to_disk`` wrote."""
+    """What a study may set.
+
+    ``dataset`` is a name on the hub, a folder that ``save_to_disk`` wrote, or one with train.csv and validation.csv.
+    """
 
     dataset: str = "cornell-movie-review-data/rotten_tomatoes"
     buckets: int = Field(default=20_000, gt=0)
@@ -68,10 +71,12 @@ class TextClassification(Workload):
 
         name = self.settings.dataset
         try:
-            loaded: Any = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
+            saved = (Path(name) / "dataset_dict.json").is_file()
+            loaded: Any = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
             return {split: self._encode(loaded[split]) for split in ("train", "validation")}
         except Exception as error:  # one line for a user in place of a traceback
-            raise DataError(f"the data set {name} can't be loaded: {type(error).__name__}: {error}") from error
+            why = f"{type(error).__name__}: {first_line(error)}"
+            raise DataError(f"the data set {name} can't be loaded: {why}") from error
 
     def _encode(self, split: Any) -> tuple[torch.Tensor, torch.Tensor]:
         s = self.settings

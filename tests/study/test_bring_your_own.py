@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
-import signal
-import subprocess
-import sys
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,227 +18,60 @@ from results import ResultStore
 from study.cli import app
 from study.loading import load_study
 from study.resolve import resolve
-from trainers import guard
-from trainers.errors import DataError, SettingsError
-from trainers.events import Finished, Measured
-from trainers.reporting import REPORT_FILE, batchlaw_report
-from trainers.script import Script, ScriptSettings
-from trainers.script_run import run_script
-from trainers.settings import TrainSettings
+from tests.trainers.script_cases import ARGUMENTS, BOWL, REPOSITORY, write_script
+from trainers.errors import DataError
+from trainers.script import ScriptSettings
 from trainers.workloads import load_workload
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "study" / "examples"
 
-BOWL = f"""
-import os, sys, time
-sys.path.insert(0, {str(REPOSITORY)!r})
-from trainers.reporting import batchlaw_report
 
-batch_size, rate, seed, steps = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-theta = 1.0
-for step in range(1, steps + 1):
-    theta -= rate * theta
-    batchlaw_report(step=step, loss=theta**2 / 2)
-"""
-"""Gradient descent down θ²/2 from 1: the loss after n steps is (1 − η)^(2n)/2."""
-
-ARGUMENTS = ["{batch_size}", "{learning_rate}", "{seed}", "{steps}"]
-
-
-def write_script(folder: Path, text: str = BOWL) -> Path:
-    path = folder / "bowl_script.py"
-    path.write_text(text)
-    return path
-
-
-def settings(**changes: Any) -> TrainSettings:
-    values: dict[str, Any] = {
-        "batch_size": 8,
-        "learning_rate": 0.25,
-        "seed": 0,
-        "optimizer": "sgd",
-        "optimizer_settings": {},
-        "schedule": {"name": "constant"},
-        "budget": {"steps": 10},
-        "target": None,
-        "evaluation": {},
-        "engine": {},
-    }
-    return TrainSettings.from_dict(values | changes)
-
-
-def run(folder: Path, text: str = BOWL, *, trial: dict[str, Any] | None = None, **own: Any) -> list[Any]:
-    script = Script(ScriptSettings(arguments=ARGUMENTS, **own), path=str(write_script(folder, text)))
-    return list(run_script(script, settings(**(trial or {}))))
-
-
-def test_a_script_gets_the_trials_values_and_its_reports_are_the_curve(tmp_path: Path) -> None:
-    *events, last = run(tmp_path, trial={"budget": {"steps": 4}})
-    measured = [event for event in events if isinstance(event, Measured)]
-    assert [event.step for event in measured] == [1, 2, 3, 4]
-    assert [event.examples for event in measured] == [8, 16, 24, 32]
-    assert [event.values["loss"] for event in measured] == pytest.approx([0.75 ** (2 * n) / 2 for n in range(1, 5)])
-    assert isinstance(last, Finished)
-    assert (last.status, last.steps, last.examples) == ("exhausted", 4, 32)
-    assert last.value == pytest.approx(0.75**8 / 2)
-    assert last.train_seconds > 0.0
-
-
-def test_arguments_are_filled_in_and_a_launcher_stands_before_them(tmp_path: Path) -> None:
-    path = write_script(tmp_path)
-    arguments = ["{optimizer}", "--lr={learning_rate}", "{{kept}}", "{batch_size}", "{seed}/{steps}"]
-    script = Script(ScriptSettings(arguments=arguments, launcher=["torchrun", "-n2"]), path=str(path))
-    trial = settings(learning_rate=1.25e-5, seed=3, batch_size=16, budget={"examples": 320})
-    expected = ["torchrun", "-n2", str(path), "sgd", "--lr=1.25e-05", "{kept}", "16", "3/20"]
-    assert script.command("python", trial) == expected
-
-
-def test_the_target_is_crossed_between_reports_and_ends_the_run(tmp_path: Path) -> None:
-    target = {"metric": "loss", "mode": "min", "value": 0.005}
-    trial = {"target": target, "budget": {"steps": 1000, "stop_at_target": True}}
-    *_, last = run(tmp_path, trial=trial)
-    assert last.status == "reached"
-    assert last.steps == 9  # (3/4)^16/2 = 0.00501 misses it, (3/4)^18/2 = 0.0028 meets it
-    assert last.steps_to_target == pytest.approx(math.log(0.01) / (2 * math.log(0.75)), abs=0.5)
-    *_, whole = run(tmp_path, trial={**trial, "budget": {"steps": 20}})
-    assert (whole.status, whole.steps) == ("reached", 20)
-    assert whole.steps_to_target == pytest.approx(last.steps_to_target)
-
-
-EACH_30 = BOWL.replace("    batchlaw_report", "    if step % 30 == 0: batchlaw_report").replace("steps + 1", "10**9")
-
-
-def test_an_endless_script_is_stopped_at_its_first_report_beyond_the_budget(tmp_path: Path) -> None:
-    *events, last = run(tmp_path, EACH_30, trial={"budget": {"steps": 100}})
-    assert [event.step for event in events if isinstance(event, Measured)] == [30, 60, 90, 120]
-    assert (last.status, last.steps) == ("exhausted", 120)
-    *events, last = run(tmp_path, EACH_30, trial={"budget": {"steps": 60}})
-    assert [event.step for event in events if isinstance(event, Measured)] == [30, 60]
-    assert (last.status, last.steps) == ("exhausted", 60)
-
-
-def test_a_loss_that_explodes_is_divergence(tmp_path: Path) -> None:
-    *_, last = run(tmp_path, trial={"learning_rate": 4.0}, loss_limit=100.0)
-    assert (last.status, last.steps) == ("diverged", 3)  # 3^6/2 is the first above 100
-    assert last.message == "loss is 364.5, above the limit 100, after 3 steps"
-    assert math.isnan(last.value)
-    *_, last = run(tmp_path, BOWL.replace("theta**2 / 2", "float('nan')"))
-    assert (last.status, last.message) == ("diverged", "loss is nan after 1 steps")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("theta = 1.0", "raise ValueError('no such\\ndata set')", "exit status 1: data set"),
-        ("theta = 1.0", "sys.exit(3)", "exit status 3: no output"),
-        ("theta = 1.0", "os.kill(os.getpid(), 9)", "killed by signal 9: no output"),
-        ("theta = 1.0", "print('\\x1b[31mred'); sys.exit(1)", "exit status 1:  [31mred"),
-        ("theta = 1.0", "sys.exit(0)", "reported nothing; call batchlaw_report(step=…, …) of trainers.reporting"),
-        ("loss=theta", "error=theta", "never reported loss; call batchlaw_report(step=…, loss=…)"),
-        ("step=step", "step=1", "each report must be of a later step, but 1 comes after 1"),
-        ("range(1, steps + 1)", "range(1, 4)", "ended at step 3 of 10; report the last step, or set the budget to"),
-        ("theta = 1.0", "open(os.environ['BATCHLAW_REPORT'], 'a').write('[1]\\n')", "a report must be one of"),
-        ("for step", "time.sleep(60)\nfor step", "stopped after 0.3 s (timeout_seconds) at step 0"),
-    ],
-)
-def test_what_goes_wrong_is_a_failed_trial_with_its_reason(tmp_path: Path, old: str, new: str, message: str) -> None:
-    assert old in BOWL
-    timeout = 0.3 if "timeout" in message else None
-    *_, last = run(tmp_path, BOWL.replace(old, new), timeout_seconds=timeout)
-    assert last.status == "failed"
-    assert last.message.startswith(f"bowl_script.py: {message}")
-    assert math.isnan(last.value)
-    assert len(last.message.splitlines()) == 1
-
-
-def test_a_target_met_before_training_is_a_failed_trial(tmp_path: Path) -> None:
-    early = BOWL.replace("theta = 1.0", "theta = 1.0\nbatchlaw_report(step=0, loss=0.5)")
-    *_, last = run(tmp_path, early, trial={"target": {"metric": "loss", "mode": "min", "value": 0.6}})
-    assert last.status == "failed"
-    assert last.message == "the target 0.6 is met before training (0.5); set a harder one"
-
-
-def test_the_report_call_does_nothing_outside_a_study_and_on_other_ranks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(REPORT_FILE, raising=False)
-    batchlaw_report(step=1, loss=0.5)
-    report = tmp_path / "report"
-    monkeypatch.setenv(REPORT_FILE, str(report))
-    monkeypatch.setenv("RANK", "1")
-    batchlaw_report(step=1, loss=0.5)
-    assert not report.exists()
-    monkeypatch.setenv("RANK", "0")
-    batchlaw_report(step=1, loss=0.5, accuracy=1)
-    assert json.loads(report.read_text()) == {"step": 1, "metrics": {"loss": 0.5, "accuracy": 1.0}}
-
-
-def test_the_report_call_needs_nothing_but_python() -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import reporting; reporting.batchlaw_report(step=1, loss=2.0)"
-    command = [sys.executable, "-IS", "-c", code, str(REPOSITORY / "trainers")]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-STARTS_A_CHILD = """
-import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print(child.pid, flush=True)
-time.sleep(600)
-"""
-STARTS_A_GUARD = """
-import subprocess, sys, time
-command = [sys.executable, "-IS", sys.argv[1], sys.executable, "-c", sys.argv[2]]
-guard = subprocess.Popen(command, stdin=subprocess.PIPE)
-time.sleep(600)
-"""
-
-
-def test_nothing_of_a_script_outlives_a_worker_that_is_killed() -> None:
-    psutil = pytest.importorskip("psutil")
-    command = [sys.executable, "-c", STARTS_A_GUARD, guard.__file__, STARTS_A_CHILD]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
-        assert worker.stdout is not None
-        grandchild = psutil.Process(int(worker.stdout.readline()))
-        family = [*psutil.Process(worker.pid).children(recursive=True)]
-        assert grandchild in family
-        worker.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(family, timeout=30)
-    assert alive == []
-
-
-@pytest.mark.parametrize(
-    ("own", "message"),
-    [
-        ({"arguments": ["{batch_size}"]}, r"must be told {learning_rate}, but no argument holds it"),
-        ({"arguments": ["{batch_size}{learning_rate}{lr}"]}, r"may hold {batch_size}, .*, but one holds {lr}"),
-        ({"arguments": ["{batch_size"]}, r"expected '}' before end of string in '{batch_size'"),
-        ({"metrics": []}, "metrics"),
-        ({"metrics": ["loss", "loss"]}, "must be named once"),
-        ({"timeout_seconds": 0}, "timeout_seconds"),
-        ({"metric": "loss"}, "metric is not a setting; did you mean metrics"),
-    ],
-)
-def test_settings_of_a_script_that_make_no_sense_are_refused(tmp_path: Path, own: Any, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        load_workload(str(write_script(tmp_path)), own)
-
-
-def test_a_script_that_is_not_there_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"there is no file 'nowhere\.py' \(seen from "):
-        load_workload("nowhere.py", {})
-
-
-def test_a_script_can_be_neither_probed_nor_taken_apart(tmp_path: Path) -> None:
-    path = write_script(tmp_path)
+def own_study(folder: Path, **changes: Any) -> Path:
+    """Write the example's study with a script that is only named, and changes to its sweep."""
     study = yaml.safe_load((EXAMPLES / "own_script.yaml").read_text())
-    study["sweeps"][0] |= {"workload": path.name, "probes": {"fractions": [0.5]}}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    result = CliRunner().invoke(app, ["plan", str(tmp_path / "study.yaml")])
+    study["sweeps"][0] |= {"workload": write_script(folder).name, **changes}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    return folder / "study.yaml"
+
+
+def test_whether_a_scripts_metric_falls_or_rises_must_be_said_of_all_but_loss(tmp_path: Path) -> None:
+    for metrics, target in (
+        (["accuracy"], {"value": 0.9}),
+        (["loss", "accuracy"], {"metric": "accuracy", "value": 0.9}),
+    ):
+        own = {"workload_settings": {"metrics": metrics}, "target": target}
+        result = CliRunner().invoke(app, ["plan", str(own_study(tmp_path, **own))])
+        assert result.exit_code == 2
+        assert "target: mode (min or max) is required with the metric accuracy" in result.stderr
+        own["target"] = {"mode": "max", **target}
+        (sweep,) = resolve(load_study(own_study(tmp_path, **own))).config.sweeps
+        assert (sweep.target.metric, sweep.target.mode) == ("accuracy", "max")
+    falls = own_study(
+        tmp_path, workload_settings={"metrics": ["accuracy", "loss"]}, target={"metric": "loss", "value": 1}
+    )
+    (sweep,) = resolve(load_study(falls)).config.sweeps
+    assert (sweep.target.metric, sweep.target.mode) == ("loss", "min")
+
+
+def test_what_the_readme_says_of_a_scripts_study_can_be_planned(tmp_path: Path) -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (block,) = (found for found in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "launcher" in found)
+    said = yaml.safe_load(block)
+    said.pop("workload")
+    (sweep,) = resolve(load_study(own_study(tmp_path, **said))).config.sweeps
+    assert sweep.workload_settings == said["workload_settings"]
+    assert set(sweep.workload_settings) == set(ScriptSettings.model_fields), "all settings are shown"
+    assert sweep.workload_settings["arguments"] == ScriptSettings().arguments
+
+
+def test_probes_of_a_script_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["plan", str(own_study(tmp_path, probes={"fractions": [0.5]}))])
     assert result.exit_code == 2
     assert "probes: the script bowl_script.py trains by itself, so nothing can be measured in it" in result.stderr
-    with pytest.raises(SettingsError, match=r"write a class, as path/to/file\.py:ClassName"):
-        load_workload(str(path), {}).build_model(seed=0)
+    result = CliRunner().invoke(app, ["probe", str(own_study(tmp_path)), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "digits-sgd: the script bowl_script.py trains by itself, so nothing can be measured in it" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_trials_id_does_not_depend_on_where_the_script_lies(tmp_path: Path) -> None:
@@ -282,6 +112,24 @@ def test_the_examples_workload_names_data_that_cannot_be_had(tmp_path: Path) -> 
         workload.prepare()
 
 
+def test_the_examples_workload_reads_a_folder_of_csv_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By ``load_dataset``, as a name on the hub is."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "train.csv").write_text("text,label\ngood good,1\nbad,0\nno good,0\n")
+    (tmp_path / "csv" / "validation.csv").write_text("text,label\ngood,1\n")
+    own = {"dataset": str(tmp_path / "csv"), "buckets": 1000, "words_per_text": 2}
+    workload: Any = load_workload(f"{EXAMPLES}/own_workload.py:TextClassification", own)
+    workload.prepare()
+    tokens, labels = workload.rows["train"]
+    assert labels.tolist() == [1, 0, 0]
+    (good, again), (bad, nothing), (no, good_too) = tokens.tolist()
+    assert good == again == good_too == workload.rows["validation"][0][0, 0]
+    assert len({good, bad, no, nothing}) == 4
+    assert nothing == 0
+    assert workload.baselines()["label frequencies"] == pytest.approx(math.log(3))  # a third of the labels are 1
+
+
 def batchlaw_run(path: Path, out: Path, *options: str) -> Result:
     return CliRunner().invoke(app, ["run", str(path), "--out", str(out), "--quiet", "--no-report", *options])
 
@@ -295,6 +143,10 @@ def test_a_study_of_a_script_and_of_a_class_of_ones_own_runs_and_goes_on(tmp_pat
     sweeps[0] |= {"budget": {"steps": 40}, "learning_rates": [0.1, 0.4], "outcome": "value_at_budget"}
     sweeps[1] |= {"budget": {"steps": 60}, "learning_rates": [0.01, 0.1]}
     sweeps[1]["workload_settings"] = {"dataset": str(reviews), "buckets": 1000}
+    # The class's file imports what lies beside it, here and in the workers.
+    (tmp_path / "beside_mine.py").write_text((EXAMPLES / "own_workload.py").read_text())
+    (tmp_path / "mine.py").write_text("from beside_mine import TextClassification\n")
+    sweeps[1]["workload"] = "mine.py:TextClassification"
     write_script(tmp_path, BOWL.replace("theta = 1.0", "theta = 1.0\nif batch_size == 3: sys.exit('no memory')"))
     endings = {
         "name": "endings",

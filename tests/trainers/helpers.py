@@ -1,16 +1,21 @@
-"""The bare PyTorch loop that engines are compared with, and short ways to name a run."""
+"""The bare PyTorch loop that engines are compared with, short ways to name a run, and what to do without data."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from trainers.batching import BatchPlan
+from trainers.errors import DataError
 from trainers.optimizers import build_optimizer
 from trainers.settings import TrainSettings
 from trainers.workload import Batch, LossModule, Workload
+from trainers.workloads import load_workload
 
 
 class BareEngine:
@@ -56,3 +61,22 @@ def run_settings(**changes: Any) -> TrainSettings:
         "engine": {},
     }
     return TrainSettings.from_dict(values | changes)
+
+
+@contextlib.contextmanager
+def data_or_skip() -> Iterator[None]:
+    """Skip the test where the block's data can't be downloaded: the machine has no client for them, or no network."""
+    try:
+        yield
+    except DataError as error:
+        if "can't be downloaded" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+def prepared(name: str, settings: Mapping[str, Any]) -> Workload:
+    """Return the workload with its data, or skip the test where they can't be downloaded."""
+    workload = load_workload(name, settings)
+    with data_or_skip():
+        workload.prepare()
+    return workload

@@ -99,7 +99,7 @@ def test_deepspeed_trains_what_the_bare_loop_trains(workload):
 
 def test_without_the_predictor_all_images_collapse_to_a_point():
     settings = run_settings(
-        batch_size=64, learning_rate=0.2, optimizer="momentum", budget={"steps": 100}, evaluation={"points": 1}
+        batch_size=64, learning_rate=0.2, optimizer="momentum", budget={"steps": 40}, evaluation={"points": 1}
     )
     kept, collapsed = (last(load_workload("byol", {**SMALL, "predictor": p}), settings) for p in (True, False))
     assert kept["embedding_spread"] > 0.5
@@ -118,19 +118,32 @@ def test_a_probe_measures_two_batches_and_leaves_the_teacher_alone(workload):
 
 
 def test_training_beats_what_the_same_encoder_knows_untrained():
-    """Decided before the run: 3 points above untrained encoders, in 200 steps of 64 images."""
+    """3 points above untrained encoders: of 520 images an accuracy has a standard error of 1.4, and both share them."""
     settings = run_settings(
         batch_size=64,
-        learning_rate=0.1,
+        learning_rate=0.2,
         optimizer="momentum",
         schedule={"name": "cosine"},
-        budget={"steps": 200},
+        budget={"steps": 100},
         evaluation={"points": 1},
     )
-    workload = load_workload("byol", {})
+    workload = load_workload("byol", {"width": 8})
     found = last(workload, settings)
     assert found["knn_accuracy"] > workload.baselines()["untrained encoder"] + 0.03
     assert found["embedding_spread"] > 0.5
+
+
+@pytest.mark.skipif(not is_cached("fashion-mnist"), reason="needs fashion-mnist in the data cache")
+def test_clothes_are_learned_in_a_short_run():
+    workload = load_workload(
+        "byol", {**SMALL, "dataset": "fashion-mnist", "evaluation_images": 300, "labels_per_class": 2}
+    )
+    settings = run_settings(batch_size=32, learning_rate=0.1, budget={"steps": 10}, evaluation={"points": 2})
+    events = train(workload, settings, build_engine=BareEngine)
+    first, middle, end = (event.values for event in events if isinstance(event, Measured))
+    assert end["train_loss"] < middle["train_loss"]
+    assert end["knn_accuracy"] > 0.3, "three times chance"
+    assert end["embedding_spread"] > first["embedding_spread"]
 
 
 @pytest.mark.skipif(not is_cached("emoji32"), reason="needs emoji32 in the data cache")

@@ -1,15 +1,18 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from trainers.batching import chunks, example_order
+from trainers.data.fetch import is_cached
 from trainers.errors import SettingsError
 from trainers.loop import Finished, Measured, Probed, train
 from trainers.settings import TrainSettings
-from trainers.workloads import load_workload
-from trainers.workloads.gan_distances import class_coverage, frechet
-from trainers.workloads.gan_features import VERSION, train_feature_net
+from trainers.workloads import gan_features, load_workload
+from trainers.workloads.gan_distances import class_coverage
 from trainers.workloads.gan_objectives import OBJECTIVES, discriminator_loss, generator_loss, gradient_penalty
 
 from .helpers import BareEngine, run_settings
@@ -63,21 +66,69 @@ def test_each_player_has_the_gradient_of_its_own_objective(objective):
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-6)
 
 
-def test_the_feature_net_knows_the_classes_and_is_the_same_each_time():
-    workload = gan()
-    features, labels = workload._net.describe(workload.pictures.test)
-    assert (labels == workload.pictures.test_labels).double().mean() > 0.9
-    again = train_feature_net(workload.pictures)
-    assert torch.equal(again.describe(workload.pictures.test)[0], features)
-    assert not any(parameter.requires_grad for parameter in again.parameters())
+def feature_net_of_version_1(pictures):
+    """The net written out: what its weights, batches and steps are, and so what its features are."""
+    rng = np.random.default_rng(1)
+    convolutions = [nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.Conv2d(8, 16, 3, stride=2, padding=1)]
+    layers = [*convolutions, nn.Linear(16 * 2 * 2, 32), nn.Linear(32, 10)]
+    for layer in layers:
+        fan_in = math.prod(layer.weight.shape[1:])
+        layer.weight = nn.Parameter(torch.from_numpy(rng.normal(size=layer.weight.shape) * (2.0 / fan_in) ** 0.5))
+        layer.bias = nn.Parameter(torch.zeros_like(layer.bias, dtype=torch.float64))
+
+    def features(images):
+        states = images.double()
+        for layer in convolutions:
+            states = layer(states).relu()
+        return layers[2](states.flatten(1)).relu()
+
+    optimizer = torch.optim.Adam([p for layer in layers for p in layer.parameters()])
+    batches = chunks(example_order(len(pictures.train), seed=1), 64)
+    for step, rows in zip(range(500), batches, strict=False):
+        optimizer.param_groups[0]["lr"] = 3e-3 * (500 - step) / 500
+        logits = layers[3](features(pictures.train[rows]))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(logits, pictures.train_labels[rows]).backward()
+        optimizer.step()
+    return lambda images: features(images).detach()
 
 
 def test_a_changed_feature_net_needs_a_new_version():
-    """Made by ``train_feature_net`` of this version on digits: the distance between odd and even held-out images."""
+    """What is above another version's features must be written out beside this one's."""
+    assert gan_features.VERSION == 1
     workload = gan()
-    features, _ = workload._net.describe(workload.pictures.test)
-    assert VERSION == 1
-    assert frechet(features[::2], features[1::2]) == pytest.approx(2.7890616451770427, rel=1e-6)
+    held_out, labels = workload.pictures.test, workload.pictures.test_labels
+    features, said = workload._net.describe(held_out)
+    assert (said == labels).double().mean() > 0.9
+    torch.testing.assert_close(features, feature_net_of_version_1(workload.pictures)(held_out), rtol=1e-5, atol=1e-6)
+    assert not any(parameter.requires_grad for parameter in workload._net.parameters())
+
+
+def frechet_of_moments(means, covariances):
+    """By the eigenvalues of Σ₁Σ₂, whose roots' sum is the trace of its root."""
+    values = np.linalg.eigvals(covariances[0] @ covariances[1])
+    squares = ((means[0] - means[1]) ** 2).sum()
+    return squares + np.trace(covariances[0] + covariances[1]) - 2.0 * np.sqrt(np.abs(values)).sum()
+
+
+def test_the_baselines_are_distances_between_moments_of_features():
+    workload = gan(evaluation_images=500)
+    found, net = workload.baselines(), workload._net
+    real = net.describe(workload.held_out)[0].numpy()
+    pixels = workload.pictures.train.flatten(1).double().numpy()
+    nothing = np.zeros((real.shape[1], real.shape[1]))
+
+    def distance(made):
+        features = net.describe(torch.from_numpy(made).float().reshape(-1, 1, 8, 8))[0].numpy()
+        covariances = [np.cov(sample.T) if len(sample) > 1 else nothing for sample in (features, real)]
+        return frechet_of_moments((features.mean(axis=0), real.mean(axis=0)), covariances)
+
+    assert found["mean image"] == pytest.approx(distance(pixels.mean(axis=0)), rel=1e-4)
+    # Other draws of as many: five of them scatter by a few hundredths.
+    draws = np.random.default_rng(1).multivariate_normal(pixels.mean(axis=0), np.cov(pixels.T), size=(5, 500))
+    others = [distance(draw.clip(0.0, 1.0)) for draw in draws]
+    assert found["normal pixels"] == pytest.approx(np.mean(others), rel=0.15)
+    assert found["normal pixels"] < found["mean image"]
 
 
 def test_both_rates_follow_the_study_or_one_alone():
@@ -151,6 +202,28 @@ def test_curvature_has_no_terms_between_the_players():
         products = torch.autograd.grad(part, parameters, retain_graph=True, materialize_grads=True, allow_unused=True)
         moved = {n.split(".")[0] for n, p in zip(names, products, strict=True) if p.abs().max() > 0}
         assert moved == {player}
+
+
+def test_training_beats_the_mean_image_and_untrained_generators():
+    workload = gan(generator_width=16, discriminator_width=16, latent_size=16)
+    settings = adam(2e-3, batch_size=32, schedule={"name": "cosine"}, budget={"steps": 300}, evaluation={"points": 1})
+    _, (before, after) = measured(workload, settings)
+    baselines = workload.baselines()
+    assert after["frechet_distance"] < min(baselines["mean image"], baselines["untrained generator"]) / 2
+    assert after["class_coverage"] > 0.5 > before["class_coverage"]
+    assert after["sliced_wasserstein"] < before["sliced_wasserstein"] / 2
+
+
+@pytest.mark.skipif(not is_cached("fashion-mnist"), reason="needs fashion-mnist in the data cache")
+def test_clothes_are_learned_in_a_short_run(monkeypatch):
+    monkeypatch.setattr(gan_features, "_STEPS", 60)  # a feature net for the form of pictures, not for distances
+    monkeypatch.setattr("trainers.workloads.gan.feature_net", gan_features.feature_net.__wrapped__)
+    workload = gan(dataset="fashion-mnist", evaluation_images=300)
+    settings = adam(5e-3, batch_size=32, budget={"steps": 30}, evaluation={"points": 1})
+    _, (before, after) = measured(workload, settings)
+    assert workload.build_model(seed=0)(torch.zeros(2, 4)).shape == (2, 1, 28, 28)
+    assert after["sliced_wasserstein"] < 0.9 * before["sliced_wasserstein"]
+    assert math.isfinite(after["frechet_distance"])
 
 
 @pytest.mark.slow

@@ -8,16 +8,17 @@ import torch
 
 from trainers.batching import map_tensors
 from trainers.engine import DeepSpeedEngine
-from trainers.errors import DataError, SettingsError
-from trainers.loop import Measured, train
+from trainers.errors import SettingsError
+from trainers.loop import Measured, Probed, train
 from trainers.workload import Workload
 from trainers.workloads import WORKLOADS, find_workload, load_workload
 
-from .helpers import BareEngine, run_settings
+from .helpers import BareEngine, prepared, run_settings
 
 SMALL = {
     "quadratic": {"dimensions": 10},
     "bert-mlm": {"hidden_size": 16, "layers": 1, "sequence_length": 16, "validation_examples": 64},
+    # The std lets it begin with confident mistakes: from a uniform guess, 30 steps are too few for the loss to fall.
     "bert-classify": {
         "hidden_size": 16,
         "layers": 1,
@@ -43,18 +44,6 @@ SMALL = {
 
 RATES = {"gan": 0.005}
 """Of the short run, where the usual one is too high."""
-
-
-def prepared(name, settings):
-    """Return the workload with its data, or skip the test on a machine that has no client for them."""
-    workload = load_workload(name, settings)
-    try:
-        workload.prepare()
-    except DataError as error:
-        if "can't be downloaded" not in str(error):
-            raise
-        pytest.skip(str(error))
-    return workload
 
 
 @pytest.fixture(params=sorted(WORKLOADS))
@@ -147,6 +136,31 @@ def test_a_short_run_lowers_the_loss_and_repeats_bit_for_bit(workload):
     runs = [[e.values for e in train(workload, settings) if isinstance(e, Measured)] for _ in range(2)]
     assert runs[0] == runs[1]
     assert runs[0][-1]["train_loss"] < runs[0][1]["train_loss"]
+
+
+PROBES = {
+    "steps": [1],
+    "draws": 1,
+    "small_batch_size": 4,
+    "large_batch_size": 8,
+    "curvature_batch_size": 8,
+    "reference_batch_size": 8,
+    "ladder": [8],
+}
+
+
+def test_a_probe_finds_every_quantity_and_an_examples_own_only_where_examples_are_independent(workload):
+    probes = {**PROBES, "quantities": ["two_batch", "per_example", "curvature", "one_step"]}
+    settings = run_settings(learning_rate=1e-3, budget={"steps": 2}, evaluation={"points": 1}, probes=probes)
+    (probed,) = [e for e in train(workload, settings) if isinstance(e, Probed)]
+    assert all(math.isfinite(row.total) and row.count > 0 for row in probed.rows)
+    names = {row.name for row in probed.rows if row.total != 0.0}
+    assert names >= {"gradient_square", "curvature_gradient", "hessian_trace", "update_gradient", "update_curvature"}
+    assert ("example_square" in names) == workload.examples_are_independent
+    if workload.examples_are_independent:
+        # The large batch's gradient is the mean of its halves', and theirs of their examples': squares shrink.
+        mean = {(row.name, row.batch_size): row.total / row.count for row in probed.rows}
+        assert mean["example_square", 1] > mean["gradient_square", 4] > mean["gradient_square", 8] > 0.0
 
 
 def test_nonsense_rates_end_as_data_not_as_exceptions(workload):

@@ -11,28 +11,11 @@ import torch
 from ..errors import DataError
 from .labelled_texts import load_hub_labelled_text
 from .rotten_tomatoes import LabelledTexts
-from .sentence_pairs import padded
 from .synset_texts import synset_texts
 from .text_codes import TextCoder, text_coder
+from .token_rows import TokenRows, padded
 
 PACKAGED = "wordnet"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassRows:
-    """One split.
-
-    Attributes:
-        tokens: int64, shape (texts, length), padded at the end.
-        lengths: int64, shape (texts,): ids that are not padding, at least 1.
-        labels: int64, shape (texts,).
-        texts: As they were.
-    """
-
-    tokens: torch.Tensor
-    lengths: torch.Tensor
-    labels: torch.Tensor
-    texts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +28,8 @@ class ClassData:
         classes: How many there are.
     """
 
-    train: ClassRows
-    held_out: ClassRows
+    train: TokenRows
+    held_out: TokenRows
     vocabulary_size: int
     classes: int
 
@@ -94,8 +77,8 @@ def _of_classes(texts: LabelledTexts, classes: np.ndarray) -> LabelledTexts:
     return dataclasses.replace(texts, texts=tuple(texts.texts[i] for i in chosen), labels=texts.labels[chosen])
 
 
-def _rows(texts: LabelledTexts, coder: TextCoder, length: int) -> ClassRows:
+def _rows(texts: LabelledTexts, coder: TextCoder, length: int) -> TokenRows:
     tokens, lengths = padded(
         [coder.one(text, length=length) for text in texts.texts], length=length, padding=coder.padding_id
     )
-    return ClassRows(tokens=tokens, lengths=lengths, labels=torch.from_numpy(texts.labels.copy()), texts=texts.texts)
+    return TokenRows(tokens=tokens, lengths=lengths, labels=torch.from_numpy(texts.labels.copy()), texts=texts.texts)

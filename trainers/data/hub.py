@@ -94,6 +94,11 @@ def load_tokenizer(name: str) -> Any:
         ) from error
 
 
+def told_without_hub(error: DataError, others: str) -> DataError:
+    """Return the error of ``load_tokenizer`` with ``others`` as the way out."""
+    return DataError(f"{str(error).partition('; without the hub')[0]}; without the hub, use {others}.")
+
+
 @final
 class HubTokenizer(Tokenizer):
     """A transformers tokeniser."""

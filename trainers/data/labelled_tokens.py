@@ -15,27 +15,11 @@ from .hub import load_tokenizer
 from .labelled_texts import labelled_texts
 from .minilm import minilm
 from .rotten_tomatoes import LabelledTexts
+from .token_rows import TokenRows, padded
 from .vocabulary import CHARACTERS, wordpiece
 from .words import WordTokenizer
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenRows:
-    """Texts as ids, padded at the end.
-
-    Attributes:
-        tokens: int64, shape (texts, length).
-        lengths: int64, shape (texts,): ids that are not padding, at least 1.
-        labels: int64, shape (texts,).
-        texts: as they were.
-    """
-
-    tokens: torch.Tensor
-    lengths: torch.Tensor
-    labels: torch.Tensor
-    texts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,16 +72,8 @@ def labelled_tokens(*, dataset: str, text_field: str, label_field: str, tokens: 
 def _rows(texts: LabelledTexts, encode: Encode, padding: int, length: int) -> TokenRows:
     order = np.random.default_rng(0).permutation(len(texts.texts))
     shuffled = tuple(texts.texts[i] for i in order)
-    ids = encode(shuffled)
-    tokens = torch.full((len(ids), length), padding)
-    for row, own in zip(tokens, ids, strict=True):
-        row[: len(own)] = torch.tensor(own)
-    return TokenRows(
-        tokens=tokens,
-        lengths=torch.tensor([len(own) for own in ids]),
-        labels=torch.from_numpy(texts.labels[order]),
-        texts=shuffled,
-    )
+    tokens, lengths = padded(encode(shuffled), length=length, padding=padding)
+    return TokenRows(tokens=tokens, lengths=lengths, labels=torch.from_numpy(texts.labels[order]), texts=shuffled)
 
 
 def _encoder(tokens: str, length: int, train: tuple[str, ...]) -> tuple[Encode, int, int]:

@@ -51,6 +51,21 @@ def minilm(*, cache: Path | None = None) -> PretrainedEncoder:
     return _read(fetch("minilm", cache=cache))
 
 
+def minilm_tokenizer() -> Any:
+    """Return its tokeniser as one of transformers, which neither pads nor truncates unless it is told to.
+
+    Raises:
+        DataError: See ``minilm``.
+    """
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast  # seconds to import
+
+    own = Tokenizer.from_str(minilm().tokenizer)
+    own.no_padding()
+    own.no_truncation()
+    return PreTrainedTokenizerFast(tokenizer_object=own, pad_token="[PAD]")
+
+
 @lru_cache(maxsize=1)
 def _read(path: Path) -> PretrainedEncoder:
     from safetensors import SafetensorError

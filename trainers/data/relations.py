@@ -8,7 +8,7 @@ occurs in the definition. A score on them is agreement with WordNet, not extract
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,8 @@ from .wordnet import Synset, synsets
 
 Triple = tuple[str, str, str]
 """Subject, predicate, object; subject and object as they stand in the text."""
+Stated = tuple[str, str]
+"""Predicate and object."""
 
 TEMPLATES = (
     "{head}: {definition}",
@@ -33,6 +35,7 @@ TEMPLATES = (
     "{definition} is called {head}",
     "by {head} is meant {definition}",
 )
+_BETWEEN = "; "
 _IS_A_KEPT = 0.1
 """Share that is kept of the sentences that state is_a and nothing else, which are over half of all."""
 
@@ -44,10 +47,13 @@ class RelationText:
     Attributes:
         text: As written.
         triples: At least one, each once.
+        starts: For each triple the first character of its subject and of its object; empty where only the words are
+            known.
     """
 
     text: str
     triples: tuple[Triple, ...]
+    starts: tuple[tuple[int, int], ...] = ()
 
 
 def wordnet_relations(
@@ -70,14 +76,19 @@ def wordnet_relations(
     sentences = _read(path)[split]
     whole = len(sentences) // sentences_per_text * sentences_per_text
     return tuple(
-        RelationText(
-            text="; ".join(sentence.text for sentence in sentences[first : first + sentences_per_text]),
-            triples=tuple(
-                dict.fromkeys(t for sentence in sentences[first : first + sentences_per_text] for t in sentence.triples)
-            ),
-        )
-        for first in range(0, whole, sentences_per_text)
+        _joined(sentences[first : first + sentences_per_text]) for first in range(0, whole, sentences_per_text)
     )
+
+
+def _joined(sentences: Sequence[RelationText]) -> RelationText:
+    starts: dict[Triple, tuple[int, int]] = {}
+    text = ""
+    for sentence in sentences:
+        text += _BETWEEN if text else ""
+        for triple, (subject, object_) in zip(sentence.triples, sentence.starts, strict=True):
+            starts.setdefault(triple, (len(text) + subject, len(text) + object_))
+        text += sentence.text
+    return RelationText(text=text, triples=tuple(starts), starts=tuple(starts.values()))
 
 
 @lru_cache(maxsize=1)
@@ -86,34 +97,39 @@ def _read(path: Path) -> Mapping[str, tuple[RelationText, ...]]:
     by_key = {synset.key: synset for synset in all_sets}
     sentences: dict[str, tuple[str, RelationText]] = {}
     for synset in all_sets:
-        stated = list(_stated(synset, by_key))
+        stated = dict(_stated(synset, by_key))
         if stated and (any(predicate != "is_a" for predicate, _ in stated) or _place(synset.definition) < _IS_A_KEPT):
-            head = synset.lemmas[0]
             template = TEMPLATES[int(_place(synset.key) * len(TEMPLATES))]
-            text = template.format(head=head, definition=synset.definition)
-            triples = tuple((head, predicate, found) for predicate, found in stated)
-            sentences.setdefault(text.casefold(), (synset.definition, RelationText(text=text, triples=triples)))
+            sentence = _sentence(template, synset.lemmas[0], synset.definition, stated)
+            sentences.setdefault(sentence.text.casefold(), (synset.definition, sentence))
     values = list(sentences.values())
     splits = assign_splits(definition.casefold().encode() for definition, _ in values)
     order = np.random.default_rng(0).permutation(len(values))  # neighbours in the file are alike
     return {split: tuple(values[i][1] for i in order if splits[i] == split) for split in SPLITS}
 
 
-def _stated(synset: Synset, by_key: Mapping[str, Synset]) -> Iterator[tuple[str, str]]:
-    """Yield predicate and object, as the definition writes it, of each link whose other end the definition names."""
+def _sentence(template: str, head: str, definition: str, stated: Mapping[Stated, int]) -> RelationText:
+    """Return the sentence; each object is that of the definition, also where the head holds the word too."""
+    parts = {"head": head, "definition": definition}
+    subject, before = (len(template[: template.index(f"{{{part}}}")].format(**parts)) for part in parts)
+    return RelationText(
+        text=template.format(**parts),
+        triples=tuple((head, *found) for found in stated),
+        starts=tuple((subject, before + start) for start in stated.values()),
+    )
+
+
+def _stated(synset: Synset, by_key: Mapping[str, Synset]) -> Iterator[tuple[Stated, int]]:
+    """Yield predicate and object of each link whose other end the definition names: as it writes it, and where."""
     definition, head = synset.definition, synset.lemmas[0].lower()
     if find_words(definition, head) is not None:
         return
-    seen = set()
     for predicate, key in synset.pointers:
         # The longest name says most: ocean current rather than current.
         for lemma in sorted(by_key[key].lemmas, key=len, reverse=True):
             start = find_words(definition, lemma)
             if start is not None:
-                found = predicate, definition[start : start + len(lemma)]
-                if found not in seen:
-                    seen.add(found)
-                    yield found
+                yield (predicate, definition[start : start + len(lemma)]), start
                 break
 
 

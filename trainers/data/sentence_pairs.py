@@ -13,6 +13,7 @@ from .hub import load_hub_rows
 from .splits import assign_splits
 from .sts_b import HIGHEST_SCORE, ScoredPairs, sts_b
 from .text_codes import TextCoder, text_coder
+from .token_rows import padded
 
 PACKAGED = "sts-b"
 
@@ -145,11 +146,3 @@ def _together(pairs: ScoredPairs, coder: TextCoder, length: int, shared_words: b
         types.append(which)
     tokens, lengths = padded(ids, length=length, padding=coder.padding_id)
     return {"tokens": tokens, "types": padded(types, length=length, padding=0)[0], "lengths": lengths}
-
-
-def padded(rows: list[list[int]], *, length: int, padding: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows of at most ``length`` ids as one int64 tensor (rows, length), and how long they were (rows,)."""
-    tensor = torch.full((len(rows), length), padding)
-    for place, own in zip(tensor, rows, strict=True):
-        place[: len(own)] = torch.tensor(own)
-    return tensor, torch.tensor([len(own) for own in rows])

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, final
 
-from ..errors import DataError, first_line
-from .hub import quiet_hub
+from ..errors import DataError
+from .hub import load_tokenizer, told_without_hub
+from .minilm import minilm_tokenizer
 
 _LETTER = r"[^\W_\u2e80-\U0003ffff]"
 _WORD = re.compile(rf"[\u2e80-\U0003ffff]|{_LETTER}+(?:['’.-]{_LETTER}+)*|[^\w\s]|_")
@@ -70,20 +71,15 @@ class HubSpanTokenizer(SpanTokenizer):
     """A fast tokeniser of the hub or of a local folder, with the special tokens that its model expects."""
 
     def __init__(self, name: str) -> None:
-        """Load the tokeniser.
+        """Load the tokeniser; ``minilm`` is the packaged one.
 
         Raises:
             DataError: It can't be had, or can't tell where its tokens stand.
         """
-        from transformers import AutoTokenizer  # seconds to import
-
-        quiet_hub()
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        except Exception as error:  # the library raises many kinds, all meaning that there is no tokeniser
-            raise DataError(
-                f"the tokeniser {name} can't be loaded: {first_line(error)}; without the hub, use roformer."
-            ) from error
+            self._tokenizer: Any = minilm_tokenizer() if name == "minilm" else load_tokenizer(name)
+        except DataError as error:
+            raise told_without_hub(error, "roformer, bert or minilm") from error
         if not self._tokenizer.is_fast:
             raise DataError(f"the tokeniser {name} must be a fast one, which knows places; name another model.")
         self.size = len(self._tokenizer)

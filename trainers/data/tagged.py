@@ -67,7 +67,7 @@ class TaggedTexts:
 def tag_texts(
     examples: Sequence[RelationText], tokenizer: SpanTokenizer, predicates: Sequence[str], *, length: int
 ) -> TaggedTexts:
-    """Return ``examples`` as tensors; a subject or object is taken where the text first names it.
+    """Return ``examples`` as tensors; a subject or object whose place is not told is taken where it is first named.
 
     Args:
         examples: Texts with their triples.
@@ -86,8 +86,9 @@ def tag_texts(
         mask[row, : len(ids)] = True
         all_places.append(places)
         stated: dict[Span, tuple[Stated, ...]] = {}
-        for subject, predicate, object_ in example.triples:
-            first, second = (_find(example.text, words, places) for words in (subject, object_))
+        starts = example.starts or _first_named(example)
+        for (subject, predicate, object_), (one, other) in zip(example.triples, starts, strict=True):
+            first, second = _span(places, one, subject), _span(places, other, object_)
             if first and second and predicate in number:
                 stated[first] = (*stated.get(first, ()), (number[predicate], second))
         subjects.append(stated)
@@ -110,7 +111,7 @@ class TaggedData:
 
     Attributes:
         train: Each text has a subject.
-        validation: Each text states something.
+        validation: Each text states something, and some have a subject.
         predicates: Those of the training texts, in alphabetical order.
         vocabulary_size: Ids are below it.
     """
@@ -158,21 +159,26 @@ def load_tagged(
     )
     tagged = tag_texts(train, tokenizer, predicates, length=length)
     usable = [row for row, subjects in enumerate(tagged.subjects) if subjects]
-    if not (usable and validation):
-        raise DataError(
-            f"{dataset}: the texts must name subject and object of a triple in their first {length} tokens, but none "
-            f"of {len(train)} does; or none of the {len(validation)} of validation states anything."
-        )
+    judged = tag_texts(validation[:validation_texts], tokenizer, predicates, length=length)
+    for split, subjects in (("train", tagged.subjects), ("validation", judged.subjects)):
+        if not any(subjects):
+            raise DataError(
+                f"{dataset} ({split}): the texts must name subject and object of a triple in their first {length} "
+                f"tokens, but none of {len(subjects)} does."
+            )
     return TaggedData(
         train=tagged.take(usable),
-        validation=tag_texts(validation[:validation_texts], tokenizer, predicates, length=length),
+        validation=judged,
         predicates=predicates,
         vocabulary_size=tokenizer.size,
     )
 
 
-def _find(text: str, words: str, places: list[Span]) -> Span | None:
-    start = find_words(text, words)
+def _first_named(example: RelationText) -> list[tuple[int | None, int | None]]:
+    return [(find_words(example.text, s), find_words(example.text, o)) for s, _, o in example.triples]
+
+
+def _span(places: list[Span], start: int | None, words: str) -> Span | None:
     return None if start is None else token_span(places, start, start + len(words))
 
 

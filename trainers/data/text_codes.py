@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, final
 
 from ..errors import DataError
-from .hub import load_tokenizer
-from .minilm import minilm
+from .hub import load_tokenizer, told_without_hub
+from .minilm import minilm_tokenizer
 
 _WORD = re.compile(r"\w+")
 _GRAM_LENGTHS = (3, 4)
@@ -137,18 +137,11 @@ def text_coder(name: str, texts: Iterable[str]) -> TextCoder:
     if name == "grams":
         return GramCoder(ids=8000)
     if name == "minilm":
-        from tokenizers import Tokenizer
-        from transformers import PreTrainedTokenizerFast
-
-        own = Tokenizer.from_str(minilm().tokenizer)
-        own.no_padding()
-        own.no_truncation()
-        return ModelCoder(PreTrainedTokenizerFast(tokenizer_object=own, pad_token="[PAD]"), name=name)
+        return ModelCoder(minilm_tokenizer(), name=name)
     try:
         return ModelCoder(load_tokenizer(name), name=name)
     except DataError as error:
-        reason = str(error).partition("; without the hub")[0]
-        raise DataError(f"{reason}; without the hub, use words, grams or minilm.") from error
+        raise told_without_hub(error, "words, grams or minilm") from error
 
 
 def split_words(text: str) -> list[str]:

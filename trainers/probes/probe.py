@@ -43,10 +43,11 @@ class Probe:
         """Check that the settings' probes can be had for ``workload``.
 
         Raises:
-            SettingsError: Sizes that don't fit together, or a cost beyond the bound.
+            SettingsError: Sizes that don't fit together or to the workload's loss, or a cost beyond the bound.
         """
         assert settings.probes is not None
         self._workload, self._settings, self._probes = workload, settings, settings.probes
+        settings.check_for(workload)
         sizes, workers = self._sizes(settings.plan().micro_batch_size), settings.engine.workers
         check_cost(self._probes, sizes, batch_size=settings.batch_size, workers=workers)
         planned = planned_cost(self._probes, sizes, workers=workers)
@@ -62,6 +63,7 @@ class Probe:
             micro_batch_size=engine.micro_batch_size if engine.workers == 1 else self._settings.plan().micro_batch_size,
             free_pass=free_pass,
             independent=self._workload.examples_are_independent,
+            coupled_examples=self._workload.coupled_examples,
         )
 
     def measure(self, engine: Engine, *, step: int) -> Measurement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.metadata
@@ -9,7 +10,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -40,7 +41,8 @@ def load_workload(name: str, settings: Mapping[str, Any]) -> Workload:
     """Build a workload from its name and plain settings.
 
     Args:
-        name: a registered name, an entry point's name, ``path/to/file.py:ClassName``, or ``path/to/script.py``.
+        name: a registered name, an entry point's name, ``path/to/file.py:ClassName``, or ``path/to/script.py``. A class
+            may import what lies beside its file, at once or later; of equal names, what is installed comes first.
         settings: values for the class's ``Settings``; data are not loaded yet.
 
     Raises:
@@ -103,13 +105,46 @@ def _import_file(path: str) -> ModuleType:
     # What looks its own module up while it is defined, such as a dataclass, must find it.
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        with _neighbours_of(path):
+            spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[spec.name]
         raise SettingsError(
             f"workload file {path!r} does not import: {type(error).__name__}: {first_line(error)}"
         ) from error
     return module
+
+
+_FOLDERS: list[str] = []
+"""Of the workload files loaded so far, as far as imports would not look there without us; the last loaded first."""
+_NEIGHBOURS: dict[str, str] = {}
+"""Modules that came in with a workload file and lie beside it, to its folder."""
+
+
+@contextlib.contextmanager
+def _neighbours_of(path: str) -> Iterator[None]:
+    """Let imports find what lies beside ``path``, from now on: a method may import later. It hides nothing installed.
+
+    Of equal names beside two files each file gets its own: what came in with files of other folders is forgotten, which
+    leaves those files what they have of it.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    for name in [name for name, beside in _NEIGHBOURS.items() if beside != folder]:
+        sys.modules.pop(name, None)
+        del _NEIGHBOURS[name]
+    if folder in _FOLDERS or folder not in sys.path:
+        sys.path[:] = [other for other in sys.path if other not in _FOLDERS]
+        _FOLDERS[:] = [folder, *(other for other in _FOLDERS if other != folder)]
+        sys.path += _FOLDERS
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in sys.modules.keys() - before:
+            found = getattr(sys.modules[name], "__file__", None) or ""
+            beside = os.path.join(folder, name.partition(".")[0])  # an environment below the folder is not beside
+            if found.startswith((f"{beside}.py", beside + os.sep)):
+                _NEIGHBOURS[name] = folder
 
 
 def _checked(found: Any, name: str) -> type[Workload]:

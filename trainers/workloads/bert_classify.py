@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from ..batching import chunks, example_order, rebatch
+from ..batching import example_blocks, rebatch
 from ..data.labelled_tokens import LabelledTokens, labelled_tokens
-from ..errors import SettingsError
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
-from .bert_encoders import OUR_MODELS, EncoderSettings, apply_choices, encoder_configuration
+from .fine_tuning import (
+    HEAD_STD,
+    FineTuningSettings,
+    fine_tuning_configuration,
+    fine_tuning_encoder,
+    untrained_encoder,
+)
 from .layer_decay import layer_depths
-from .pretrained import pretrained_configuration, pretrained_encoder
 from .text_classifier import TextClassifier
 
-_BLOCK = 512
 _EVALUATION_BLOCK = 128
-_HEAD_STD = 0.02
-"""Of a head on published weights, as BERT's own fine-tuning has it."""
 
 
-class BertClassifySettings(EncoderSettings):
+class BertClassifySettings(FineTuningSettings):
     """Encoder, text, and how it is fine-tuned.
 
-    ``model`` may also be ``minilm`` (all-MiniLM-L6-v2, a download of 83 MB) or a hub name: then training starts from
-    the published weights. ``tokens`` is ``words`` (those of the training texts), ``characters``, ``wordpiece``,
-    ``minilm`` or a hub tokeniser; published models have their own. ``layer_decay`` multiplies the rate once for each
-    layer from the top down. With an ``average_decay`` above 0 an average of the weights is judged in place of them, in
-    which those of a step ago weigh so much less.
+    ``model`` is as in ``FineTuningSettings``. ``tokens`` is ``words`` (those of the training texts), ``characters``,
+    ``wordpiece``, ``minilm`` or a hub tokeniser; published models have their own. ``layer_decay`` multiplies the rate
+    once for each layer from the top down. With an ``average_decay`` above 0 an average of the weights is judged in
+    place of them, in which those of a step ago weigh so much less.
     """
 
     own_defaults: ClassVar = {"hidden_size": 64, "layers": 2, "heads": 2, "initial_std": 0.125}
@@ -51,18 +50,6 @@ class BertClassifySettings(EncoderSettings):
     average_decay: float = Field(default=0.0, ge=0, lt=1)
     validation_examples: int = Field(default=1024, gt=0)
     target_accuracy: float | None = Field(default=None, gt=0, le=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_tokens(cls, values: Any) -> Any:
-        published = isinstance(values, dict) and values.get("model", "roformer") not in OUR_MODELS
-        return {"tokens": values["model"], **values} if published else values
-
-    @model_validator(mode="after")
-    def _std_of_fresh_weights(self) -> BertClassifySettings:
-        if not self.is_ours and self.initial_std is not None:
-            raise ValueError(f"initial_std must be left out where training starts from the weights of {self.model}")
-        return self
 
 
 class BertClassify(Workload):
@@ -105,34 +92,24 @@ class BertClassify(Workload):
         """Read the texts and, of a published model, the configuration.
 
         Raises:
-            SettingsError: the published model has no embedding for some tokens.
+            SettingsError: see ``fine_tuning_configuration`` and, with rates by layer, ``layer_depths``.
         """
-        known, needed = self._configuration.vocab_size, self.data.vocabulary_size
-        if known < needed:
-            raise SettingsError(
-                f"workload_settings.tokens must have at most the {known} ids that {self.settings.model} knows, but "
-                f"{self.settings.tokens} has {needed}; leave tokens out to take the model's own"
-            )
+        _ = self._configuration
+        if self.settings.layer_decay != 1.0:
+            _ = self._depths
 
     def build_model(self, *, seed: int) -> nn.Module:
         """Return encoder and head; the head, and what has no published weights, freshly initialised.
 
         Raises:
-            SettingsError: the hub has no encoder of the name, or it takes shorter texts only.
+            SettingsError: see ``fine_tuning_configuration`` and ``fine_tuning_encoder``.
         """
-        s, configuration = self.settings, copy.deepcopy(self._configuration)
+        s = self.settings
         with seeded(seed, 9):
-            if s.is_ours:
-                from transformers import AutoModel
-
-                body = AutoModel.from_config(configuration, attn_implementation=s.attention)
-                apply_choices(body, s, encoder=body)
-            else:
-                body = pretrained_encoder(s.model, configuration, attention=s.attention)
             return TextClassifier(
-                body,
+                fine_tuning_encoder(s, self._configuration),
                 classes=self._classes,
-                head_std=s.initial_std or _HEAD_STD,
+                head_std=s.initial_std or HEAD_STD,
                 dropout=s.dropout,
                 averaged=s.average_decay > 0,
             )
@@ -140,25 +117,13 @@ class BertClassify(Workload):
     @cached_property
     def _configuration(self) -> Any:
         s = self.settings
-        if s.is_ours:
-            return encoder_configuration(
-                s, vocabulary_size=self.data.vocabulary_size, sequence_length=s.sequence_length
-            )
-        return pretrained_configuration(s.model, sequence_length=s.sequence_length, dropout=s.dropout)
+        return fine_tuning_configuration(
+            s, vocabulary_size=self.data.vocabulary_size, sequence_length=s.sequence_length, tokens=s.tokens
+        )
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield ``tokens`` (B, length), ``lengths`` (B,) and ``labels`` (B,)."""
-        return rebatch(self._blocks(seed), batch_size)
-
-    def _blocks(self, seed: int) -> Iterator[Batch]:
-        train = self.data.train
-        for rows in chunks(example_order(len(train.labels), seed=mix(seed, 10)), min(_BLOCK, len(train.labels))):
-            chosen = torch.from_numpy(rows)
-            yield {
-                "tokens": train.tokens[chosen],
-                "lengths": train.lengths[chosen],
-                "labels": train.labels[chosen],
-            }
+        return rebatch(example_blocks(self.data.train.tensors, seed=mix(seed, 10)), batch_size)
 
     def loss(self, model: Any, batch: Any) -> torch.Tensor:
         """Return the mean cross-entropy in nats."""
@@ -172,14 +137,14 @@ class BertClassify(Workload):
 
     @cached_property
     def _depths(self) -> dict[str, int]:
-        from transformers import AutoModel
-
+        s = self.settings
         with torch.device("meta"):
-            body = AutoModel.from_config(self._configuration)
+            body = untrained_encoder(s, self._configuration)
             model = TextClassifier(body, classes=self._classes, head_std=1.0, dropout=0.0, averaged=False)
-            if self.settings.is_ours:
-                apply_choices(body, self.settings, encoder=body)
-        return layer_depths([name for name, _ in model.named_parameters()], head="classifier.")
+        above = ["classifier."]
+        if s.norm_placement == "pre":  # of our models alone, whose last norm stands in the last layer's place
+            above.append(f"body.encoder.layer.{self._configuration.num_hidden_layers - 1}.output.LayerNorm.")
+        return layer_depths([name for name, _ in model.named_parameters()], head=tuple(above))
 
     def after_step(self, model: Any, *, step: int) -> None:
         """Take the new weights into their average, where there is one."""

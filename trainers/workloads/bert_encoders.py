@@ -27,7 +27,7 @@ class EncoderSettings(Settings):
     what other names mean. ``initial_std`` is the std of the weights' initial distribution: ``normal``, or
     ``truncated_normal``, which ends at two stds of the normal one that it is cut from and has the std asked for after
     the cut. ``norm_placement`` is ``post``, behind each sum as published, or ``pre``, before attention and
-    feed-forward layers (Xiong et al. 2020).
+    feed-forward layers (Xiong et al. 2020). ``attention`` is transformers' implementation.
     """
 
     own_defaults: ClassVar[dict[str, Any]]
@@ -74,6 +74,10 @@ class EncoderSettings(Settings):
                 f"hidden_size must be a multiple of {unit} with {self.heads} heads of the model {self.model}, but is "
                 f"{self.hidden_size}; nearest: {f'{below} or ' if below else ''}{below + unit}"
             )
+        if self.model == "roformer" and self.attention != "eager":
+            raise ValueError(
+                f"attention must be eager with the model roformer, but is {self.attention}; use it, or the model bert"
+            )
         return self
 
 
@@ -112,7 +116,8 @@ def apply_choices(model: nn.Module, settings: EncoderSettings, *, encoder: Any) 
     Draws from torch's global generator.
 
     Args:
-        model: all of it, built from ``encoder_configuration``.
+        model: what has the initial distribution, built from ``encoder_configuration``: the encoder, or in
+            pre-training the encoder and its head, which transformers draws alike. Other heads have their own.
         settings: that configuration's.
         encoder: the part of ``model`` with the layers.
     """
@@ -136,6 +141,13 @@ def draw_truncated(model: nn.Module, *, std: float) -> None:
             if id(module.weight) not in drawn:  # a decoder is the embedding once more
                 nn.init.trunc_normal_(module.weight, std=whole, a=-_CUT * whole, b=_CUT * whole)
             drawn.add(id(module.weight))
+
+
+def drop_pooler(encoder: Any) -> Any:
+    """Return ``encoder`` without the layer behind the first token's state, if it has one: nothing here uses it."""
+    if isinstance(getattr(encoder, "pooler", None), nn.Module):
+        encoder.pooler = None
+    return encoder
 
 
 def place_norms_before(encoder: Any) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from ..data.pictures import Pictures
 from ..seeding import seeded
 from ..workload import Batch, Target, Workload
+from .batch_norm import float32_batch_norm
 from .encoders import build_encoder
 from .siamese import SiameseSettings, TwoViews, head, mean_over_groups, mutual_prediction
 from .siamese_outcome import NeighbourVote, spread
@@ -23,8 +24,9 @@ from .siamese_teacher import Teacher
 class ByolSettings(SiameseSettings):
     """Data, encoder, heads and teacher.
 
-    ``teacher_decay`` is τ per step (0.996 in the paper, at its start): a larger batch takes fewer steps, so the same τ
-    makes a teacher that lags behind by more images. ``predictor=False`` is the ablation that collapses (the paper's
+    ``teacher_decay`` is τ per step: a larger batch takes fewer steps, so the same τ makes a teacher that lags behind by
+    more images. Unlike the paper's, which rises from 0.996 to 1 on a cosine over the run (section 3.1), it stays: what
+    follows a step is not told how long the run is. ``predictor=False`` is the ablation that collapses (the paper's
     table 5b): what agrees with the teacher best is then a constant. ``predictor_rate_factor`` multiplies the
     predictor's peak rate.
     """
@@ -54,6 +56,7 @@ class Byol(Workload):
         """Keep the settings; images are read on first use."""
         self.settings = settings
         self.target = Target(metric="knn_accuracy", mode="max", value=settings.target_accuracy)
+        self.coupled_examples = settings.batch_norm_images
         self._views = TwoViews(settings)
 
     @property
@@ -80,13 +83,14 @@ class Byol(Workload):
         s = self.settings
         with seeded(seed, 6):
             encoder: Any = build_encoder(s.encoder, channels=self.pictures.train.shape[1], width=s.width)
-            return _ByolModel(
+            model = _ByolModel(
                 encoder,
                 projector=head([encoder.output_size, s.hidden_size, s.projection_size], output_norm=False),
                 predictor=head([s.projection_size, s.hidden_size, s.projection_size], output_norm=False)
                 if s.predictor
                 else nn.Identity(),
             )
+        return float32_batch_norm(model)
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield two augmented views, each of shape (B, channels, height, width)."""

@@ -11,14 +11,14 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from ..batching import chunks, example_order, rebatch
+from ..batching import example_blocks, rebatch
 from ..data.sentence_pairs import PairData, PairFields, load_pairs
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
 from .pair_scores import lexical_similarities, spearman
-from .sentence_encoders import SentenceSettings, build_sentence_encoder, embedding_spread
+from .sentence_encoders import SentenceSettings, build_sentence_encoder
+from .siamese_outcome import spread
 
-_BLOCK = 512
 _EVALUATION_BLOCK = 256
 _UNTRAINED_ENCODERS = 3
 
@@ -49,8 +49,10 @@ class CosentSettings(SentenceSettings):
 class Cosent(Workload):
     """Rank pairs of sentences by the cosine of their vectors.
 
-    With ``cosent`` every two pairs of a micro-batch are compared, so the micro-batch is part of the problem, and the
-    loss grows with the logarithm of its square.
+    With ``cosent`` every two pairs of a micro-batch are compared, so the micro-batch is part of the problem. The loss
+    is no mean over examples: it grows with the logarithm of the micro-batch's square, and micro-batches of two sizes
+    have two losses. A noise scale means little here, as it is had from gradients at two sizes as if one loss were
+    behind both; with ``sbert`` it means what it does elsewhere.
     """
 
     name = "cosent"
@@ -101,15 +103,21 @@ class Cosent(Workload):
             return _Sentences(encoder, head_size=features if s.objective == "sbert" else 0, classes=s.sbert_classes)
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
-        """Yield ``first``, ``second`` (B, length), ``first_lengths``, ``second_lengths`` and ``scores`` (B,)."""
-        return rebatch(self._blocks(seed), batch_size)
+        """Yield ``first``, ``second`` (B, length), ``first_lengths``, ``second_lengths``, ``scores``, ``targets`` (B,).
 
-    def _blocks(self, seed: int) -> Iterator[Batch]:
+        ``targets`` are integers, so that no rounding of an engine changes them: with ``cosent`` the scores' ranks, of
+        which equal scores share one, and with ``sbert`` their classes.
+        """
+        return rebatch(example_blocks(self._examples, seed=mix(seed, 13)), batch_size)
+
+    @cached_property
+    def _examples(self) -> dict[str, torch.Tensor]:
         tensors = self.data.train.tensors
-        count = len(tensors["scores"])
-        for rows in chunks(example_order(count, seed=mix(seed, 13)), min(_BLOCK, count)):
-            chosen = torch.from_numpy(rows)
-            yield {name: tensor[chosen] for name, tensor in tensors.items()}
+        if self.settings.objective == "cosent":
+            targets = tensors["scores"].unique(return_inverse=True)[1]
+        else:
+            targets = (tensors["scores"] * (self.settings.sbert_classes - 1)).round().long()
+        return {**tensors, "targets": targets}
 
     def loss(self, model: Any, batch: Any) -> torch.Tensor:
         """Return the objective, in nats."""
@@ -117,11 +125,10 @@ class Cosent(Workload):
         v = model.encoder(batch["second"], batch["second_lengths"])
         if self.settings.objective == "cosent":
             cosines = functional.cosine_similarity(u.float(), v.float())
-            return cosent_loss(cosines, batch["scores"], scale=self.settings.scale)
+            return cosent_loss(cosines, batch["targets"], scale=self.settings.scale)
         difference = (u - v).abs()
         features = difference if self.settings.sbert_features == "difference" else torch.cat([u, v, difference], dim=1)
-        classes = (batch["scores"].float() * (self.settings.sbert_classes - 1)).round().long()
-        return functional.cross_entropy(model.head(features).float(), classes)
+        return functional.cross_entropy(model.head(features).float(), batch["targets"])
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """Return the rank correlation of cosines and scores, and how far the sentences' directions are apart."""
@@ -141,7 +148,7 @@ class Cosent(Workload):
         )
         return {
             "spearman": spearman(functional.cosine_similarity(u, v).numpy(), tensors["scores"].numpy()),
-            "embedding_spread": embedding_spread(torch.cat([u, v])),
+            "embedding_spread": spread(torch.cat([u, v])),
         }
 
     def baselines(self) -> dict[str, float]:
@@ -162,7 +169,7 @@ def cosent_loss(cosines: torch.Tensor, scores: torch.Tensor, *, scale: float) ->
 
     Args:
         cosines: shape (pairs,).
-        scores: the same shape.
+        scores: the same shape; their ranks serve as well.
         scale: λ.
     """
     differences = scale * (cosines[None, :] - cosines[:, None])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
@@ -14,42 +13,38 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional
 
-from ..batching import chunks, example_order, rebatch
-from ..data.sentence_pairs import PairData, PairFields, load_pairs
+from ..batching import example_blocks, rebatch
+from ..data.sentence_pairs import PairData, PairFields, PairRows, load_pairs
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
-from .bert_encoders import EncoderSettings, apply_choices, encoder_configuration
+from .fine_tuning import HEAD_STD, FineTuningSettings, fine_tuning_configuration, fine_tuning_encoder
 from .pair_scores import lexical_similarities, spearman
-from .pretrained import pretrained_configuration, pretrained_encoder
-from .sentence_encoders import check_vocabulary, masked_mean, real_tokens
+from .sentence_encoders import masked_mean, real_tokens
 from .thresholds import classify, judge_classes
 
-_BLOCK = 512
 _EVALUATION_BLOCK = 128
 _TYPES = 4
-_HEAD_STD = 0.02
-"""Of a head on published weights, as BERT's own fine-tuning has it."""
 
 Cuts = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]  # JSON has lists only
 
 
-class CrossEncoderSettings(EncoderSettings):
+class CrossEncoderSettings(FineTuningSettings):
     """Encoder, pairs and objective.
 
-    ``model`` may also be ``minilm`` (a download of 83 MB) or a hub name: then training starts from the published
-    weights. ``objective`` is ``regression``, the squared error on scores scaled to [0, 1], or ``binary``, the
-    cross-entropy on scores above a single one of ``class_cuts``. The classes that accuracy and F1 are about lie between
-    ``class_cuts``, in units of the scores. ``shared_words`` tells our models which tokens are in both sentences (Chen
-    et al. 2017), which attention finds only from many more pairs. ``dataset`` is ``sts-b`` or a hub data set with
-    scores from 0 to ``highest_score``.
+    ``model`` is as in ``FineTuningSettings``. ``objective`` is ``regression``, the squared error on scores scaled to
+    [0, 1], or ``binary``, the cross-entropy on scores above a single one of ``class_cuts``. The classes that accuracy
+    and F1 are about lie between ``class_cuts``, in units of the scores. ``shared_words`` tells our models which tokens
+    are in both sentences (Chen et al. 2017), which attention finds only from many more pairs. ``tokens`` is ``words``,
+    ``grams``, ``minilm`` or a hub tokeniser; published models have their own. ``dataset`` is ``sts-b`` or a hub data
+    set with scores from 0 to ``highest_score``.
     """
 
-    own_defaults: ClassVar = {"hidden_size": 64, "layers": 1, "heads": 2, "initial_std": 0.05, "tokens": "words"}
+    own_defaults: ClassVar = {"hidden_size": 64, "layers": 1, "heads": 2, "initial_std": 0.05}
 
     objective: Literal["regression", "binary"] = "regression"
     class_cuts: Cuts = (3.0,)
     shared_words: bool = True
-    tokens: str = ""
+    tokens: str = "words"
     sequence_length: int = Field(default=64, gt=4)
     dataset: str = "sts-b"
     first_field: str = "sentence1"
@@ -58,13 +53,6 @@ class CrossEncoderSettings(EncoderSettings):
     highest_score: float = Field(default=5.0, gt=0)
     held_out: Literal["validation", "test"] = "validation"
     target_spearman: float | None = Field(default=None, gt=0, lt=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _what_suits_the_model(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("tokens") and "model" in values:
-            return {**values, "tokens": values["model"]}
-        return values
 
     @model_validator(mode="after")
     def _cuts_fit(self) -> CrossEncoderSettings:
@@ -78,8 +66,6 @@ class CrossEncoderSettings(EncoderSettings):
             raise ValueError(
                 f"class_cuts must be one with the objective binary, but are {len(self.class_cuts)}; use regression"
             )
-        if not self.is_ours and self.initial_std is not None:
-            raise ValueError(f"initial_std must be left out where training starts from the weights of {self.model}")
         return self
 
 
@@ -87,7 +73,8 @@ class CrossEncoder(Workload):
     """Say how similar two sentences are: the mean of an encoder's states over both, and a linear layer.
 
     Accuracy and F1 come from thresholds on that number which are found on one half of the held-out pairs and judged on
-    the other: exactly for two classes, by a smooth search for several (F1 is then the mean over classes).
+    the other: exactly for two classes, by a smooth search for several (F1 is then the mean over classes). Their own
+    baselines, ``class_baselines``, stand apart from those of the target, and no run reports them.
     """
 
     name = "cross-encoder"
@@ -122,58 +109,47 @@ class CrossEncoder(Workload):
         """Read the pairs and, of a published model, the configuration.
 
         Raises:
-            SettingsError: the published model has no embedding for some tokens.
+            SettingsError: see ``fine_tuning_configuration``.
         """
-        check_vocabulary(self._configuration, self.settings.model, vocabulary_size=self.data.vocabulary_size)
+        _ = self._configuration
 
     def build_model(self, *, seed: int) -> nn.Module:
         """Return encoder and head; the head, and what has no published weights, freshly initialised.
 
         Raises:
-            SettingsError: the hub has no encoder of the name, or it takes shorter texts only.
+            SettingsError: see ``fine_tuning_configuration`` and ``fine_tuning_encoder``.
         """
-        s, configuration = self.settings, copy.deepcopy(self._configuration)
         with seeded(seed, 14):
-            if s.is_ours:
-                from transformers import AutoModel
-
-                body: Any = AutoModel.from_config(configuration, attn_implementation=s.attention)
-                apply_choices(body, s, encoder=body)
-            else:
-                body = pretrained_encoder(s.model, configuration, attention=s.attention)
-            return _Pairs(body, head_std=s.initial_std or _HEAD_STD)
+            body = fine_tuning_encoder(self.settings, self._configuration)
+            return _Pairs(body, head_std=self.settings.initial_std or HEAD_STD)
 
     @cached_property
     def _configuration(self) -> Any:
         s = self.settings
-        if not s.is_ours:
-            return pretrained_configuration(s.model, sequence_length=s.sequence_length, dropout=s.dropout)
-        configuration = encoder_configuration(
-            s, vocabulary_size=self.data.vocabulary_size, sequence_length=s.sequence_length
+        configuration = fine_tuning_configuration(
+            s, vocabulary_size=self.data.vocabulary_size, sequence_length=s.sequence_length, tokens=s.tokens
         )
-        configuration.type_vocab_size = _TYPES
+        if s.is_ours:
+            configuration.type_vocab_size = _TYPES
         return configuration
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
-        """Yield ``tokens``, ``types`` (B, length), ``lengths`` (B,) and ``scores`` (B,)."""
-        return rebatch(self._blocks(seed), batch_size)
+        """Yield ``tokens``, ``types`` (B, length), ``lengths``, ``scores`` and, as integers, ``classes`` (B,)."""
+        return rebatch(example_blocks(self._examples, seed=mix(seed, 15)), batch_size)
 
-    def _blocks(self, seed: int) -> Iterator[Batch]:
-        tensors = self.data.train.tensors
-        count = len(tensors["scores"])
-        for rows in chunks(example_order(count, seed=mix(seed, 15)), min(_BLOCK, count)):
-            chosen = torch.from_numpy(rows)
-            yield {name: tensor[chosen] for name, tensor in tensors.items()}
+    @cached_property
+    def _examples(self) -> dict[str, torch.Tensor]:
+        return {**self.data.train.tensors, "classes": torch.from_numpy(self._classes_of(self.data.train))}
 
     def loss(self, model: Any, batch: Any) -> torch.Tensor:
         """Return the mean squared error, or the mean cross-entropy in nats."""
-        return self._loss(model(batch["tokens"], batch["types"], batch["lengths"]).float(), batch["scores"].float())
+        return self._loss(model(batch["tokens"], batch["types"], batch["lengths"]).float(), batch)
 
-    def _loss(self, predicted: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def _loss(self, predicted: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         if self.settings.objective == "regression":
-            return functional.mse_loss(predicted, scores)
-        positive = scores > self.settings.class_cuts[0] / self.settings.highest_score
-        return functional.binary_cross_entropy_with_logits(predicted, positive.float())
+            return functional.mse_loss(predicted, batch["scores"].float())
+        # Not from the scores, which engines round: 0.6 lies above 0.6 in bfloat16.
+        return functional.binary_cross_entropy_with_logits(predicted, batch["classes"].float())
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """Return how the predictions rank and classify the held-out pairs, their loss and their std: 0 is collapse."""
@@ -189,7 +165,9 @@ class CrossEncoder(Workload):
         return {
             "spearman": spearman(values, tensors["scores"].numpy()),
             **self._as_classes(values),
-            "validation_loss": float(self._loss(predicted, tensors["scores"])),
+            "validation_loss": float(
+                self._loss(predicted, {"scores": tensors["scores"], "classes": torch.from_numpy(self._classes)})
+            ),
             "prediction_std": float(values.std()),
         }
 
@@ -202,7 +180,11 @@ class CrossEncoder(Workload):
 
     @cached_property
     def _classes(self) -> np.ndarray:
-        return classify(self.data.held_out.pairs.scores.astype(np.float64), np.array(self.settings.class_cuts))
+        return self._classes_of(self.data.held_out)
+
+    def _classes_of(self, rows: PairRows) -> np.ndarray:
+        # In the scores' own type, or a score would lie beside a cut of the same name.
+        return classify(rows.pairs.scores, np.array(self.settings.class_cuts, dtype=rows.pairs.scores.dtype))
 
     def baselines(self) -> dict[str, float]:
         """Return the rank correlation of the cosines of the sentences' words."""

@@ -5,70 +5,41 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import nn
 
 from ..batching import chunks, example_order, rebatch
 from ..data.pictures import Pictures, load_pictures
-from ..errors import SettingsError
-from ..reading import Settings
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
+from .batch_norm import float32_batch_norm
 from .gan_distances import class_coverage, frechet, sliced_wasserstein
-from .gan_features import VERSION, FeatureNet, feature_net
+from .gan_features import FeatureNet, feature_net
 from .gan_networks import Discriminator, Generator, check_shape
-from .gan_objectives import Objective, discriminator_loss, generator_loss, gradient_penalty
+from .gan_objectives import discriminator_loss, generator_loss, gradient_penalty
+from .gan_settings import GanSettings
+from .siamese_outcome import calibrate
 
 _BLOCK = 512
 _UNTRAINED_GENERATORS = 3
-
-
-class GanSettings(Settings):
-    """Data, players and rates.
-
-    ``dataset`` is ``digits``, ``fashion-mnist``, ``emoji32`` or a hub data set with labels. ``objective`` brings the
-    discriminator's normalisation that it was published with: BatchNorm, none with a gradient penalty, or spectral.
-    A player's ``rate_factor`` multiplies the study's rate; a ``rate`` replaces it, so that the study's rate is the
-    other player's alone. ``feature_net`` is the version of the net in whose features the outcome is measured.
-    """
-
-    dataset: str = "digits"
-    image_field: str = "image"
-    label_field: str = "label"
-    objective: Objective = "non-saturating"
-    latent_size: int = Field(default=16, gt=0)
-    generator_width: int = Field(default=32, gt=0)
-    discriminator_width: int = Field(default=32, gt=0)
-    penalty_weight: float = Field(default=10.0, ge=0)
-    generator_rate: float | None = Field(default=None, ge=0)
-    generator_rate_factor: float = Field(default=1.0, ge=0)
-    discriminator_rate: float | None = Field(default=None, ge=0)
-    discriminator_rate_factor: float = Field(default=1.0, ge=0)
-    evaluation_images: int = Field(default=1000, ge=100)
-    feature_net: Literal[1] = VERSION
-    target_frechet: float | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _one_rate_is_the_studys(self) -> GanSettings:
-        if self.generator_rate is not None and self.discriminator_rate is not None:
-            raise ValueError(
-                "one player at least must follow the study's rate, but generator_rate is "
-                f"{self.generator_rate:g} and discriminator_rate {self.discriminator_rate:g}"
-            )
-        return self
+_CALIBRATION = 2048  # made pictures
 
 
 class Gan(Workload):
     """A generator that makes pictures from noise, and a discriminator that tells them from real ones.
 
-    Both take a step at once, in one optimiser. The loss that is reported is the sum of theirs, but no common objective:
-    each player's gradient is that of its own loss with the other's weights held, and the sum may rise while both learn.
-    What a probe measures is of the two gradients side by side: noise and |g|² as for any gradient; H is block
-    diagonal, each player's curvature against an opponent that stands still, without the terms by which one answers the
-    other. A line search, which moves both, follows another function: leave it out.
+    Both take a step at once on the same B images, in one optimiser with a rate for each: the papers' two optimisers,
+    but betas, decay and clipping are shared. Several discriminator steps for one of the generator (5 in WGAN-GP) are
+    left out: the players would see different numbers of images a step, and B would be two things. A larger
+    ``discriminator_rate_factor`` serves the same end (Heusel et al. 2017).
+
+    The loss that is reported is the sum of theirs, but no common objective: each player's gradient is that of its own
+    loss with the other's weights held, and the sum may rise while both learn. What a probe measures is of the two
+    gradients side by side: noise and |g|² as for any gradient; H is block diagonal, each player's curvature against an
+    opponent that stands still, without the terms by which one answers the other. A line search, which moves both,
+    follows another function: leave it out.
 
     BatchNorm in the generator couples the examples of a micro-batch. The outcome is measured on as many made pictures
     as held-out ones, from fixed noise. ``class_coverage`` says whether all classes are made (1) or one (mode collapse).
@@ -81,6 +52,7 @@ class Gan(Workload):
     metrics = ("frechet_distance", "sliced_wasserstein", "class_coverage")
     example_unit = "images"
     examples_are_independent = False
+    largest_zero_stage = 2
     loss_limit = 1e4
 
     def __init__(self, settings: GanSettings) -> None:
@@ -124,15 +96,17 @@ class Gan(Workload):
         s = self.settings
         shape = self.pictures.train.shape[1:]
         with seeded(seed, 9):
-            return _Players(
-                Generator(latent_size=s.latent_size, width=s.generator_width, shape=shape),
+            players = _Players(
+                Generator(latent_size=s.latent_size, width=s.generator_width, shape=shape, initial_std=s.initial_std),
                 Discriminator(
                     width=s.discriminator_width,
                     shape=shape,
                     batch_norm=s.objective == "non-saturating",
                     spectral=s.objective == "hinge",
+                    initial_std=s.initial_std,
                 ),
             )
+        return float32_batch_norm(players)
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield images in [−1, 1], noise of shape (B, latent_size), and shares in [0, 1] of shape (B, 1, 1, 1)."""
@@ -148,17 +122,11 @@ class Gan(Workload):
             yield 2.0 * train[torch.from_numpy(rows)] - 1.0, noise, shares
 
     def loss(self, model: Any, batch: Any) -> torch.Tensor:
-        """Return the sum of both players' losses, each with the other's weights held.
-
-        Raises:
-            SettingsError: the weights are in pieces (ZeRO stage 3), and can't be held.
-        """
+        """Return the sum of both players' losses, each with the other's weights held."""
         s = self.settings
         images, noise, shares = batch
         made = model.generator(noise)
         held = {name: weight.detach() for name, weight in model.discriminator.named_parameters()}
-        if any(hasattr(weight, "ds_id") for weight in model.discriminator.parameters()):
-            raise SettingsError("gan needs engine.zero_stage 0 to 2, but it is 3; its weights are small")
         generator = generator_loss(s.objective, torch.func.functional_call(model.discriminator, held, (made,)))
         made = made.detach()
         discriminator = discriminator_loss(s.objective, model.discriminator(images), model.discriminator(made))
@@ -200,14 +168,21 @@ class Gan(Workload):
         values, vectors = torch.linalg.eigh(covariance)
         noise = torch.randn(count, len(mean), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         normal = (mean + noise * values.clamp_min(0.0).sqrt() @ vectors.T).clamp(0.0, 1.0)
-        models = [self.build_model(seed=seed).eval() for seed in range(_UNTRAINED_GENERATORS)]
-        untrained = [self.evaluate(model)[self.target.metric] for model in models]
+        untrained = [self._untrained(seed)[self.target.metric] for seed in range(_UNTRAINED_GENERATORS)]
         found = {"mean image": mean.expand(count, -1), "normal pixels": normal}
         shape = self.held_out.shape
         return {
             **{name: self._judge(made.float().reshape(shape))[self.target.metric] for name, made in found.items()},
             "untrained generator": sum(untrained) / len(untrained),
         }
+
+    def _untrained(self, seed: int) -> dict[str, float]:
+        model: Any = self.build_model(seed=seed)
+        noise = torch.randn(
+            _CALIBRATION, self.settings.latent_size, generator=torch.Generator().manual_seed(mix(seed, 12))
+        )
+        calibrate(model.generator, [noise])
+        return self.evaluate(model.eval())
 
 
 class _Players(nn.Module):

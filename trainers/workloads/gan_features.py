@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from ..batching import chunks, example_order
 from ..data.pictures import Pictures, load_pictures
+from ..seeding import seeded
+from .gan_feature_store import read_weights, weights_file, write_weights
 
 VERSION: Literal[1] = 1
 """Raised whenever anything below changes, since distances in other features are other numbers."""
@@ -51,17 +53,23 @@ class FeatureNet(nn.Module):
 
 @lru_cache(maxsize=4)
 def feature_net(dataset: str, *, image_field: str, label_field: str) -> FeatureNet:
-    """Return the net of a data set, trained on its training images at first use and kept in memory.
+    """Return the net of a data set, trained on its training images at first use and kept in the data cache.
 
     Weights, batches and steps follow from a fixed seed. All is done in float64: rounding differs between machines, and
     in float32 training would carry it to the digits that are reported.
     """
-    return train_feature_net(load_pictures(dataset, image_field=image_field, label_field=label_field))
+    pictures = load_pictures(dataset, image_field=image_field, label_field=label_field)
+    path = weights_file(pictures, version=VERSION, recipe=(_FEATURES, _WIDTH, _STEPS, _BATCH_SIZE, _RATE))
+    net = _empty_net(pictures)
+    if not read_weights(path, net):
+        net = train_feature_net(pictures)
+        write_weights(path, net)
+    return net.requires_grad_(False)
 
 
 def train_feature_net(pictures: Pictures) -> FeatureNet:
     """Return a net that has seen 500 batches of 64 training images."""
-    net = FeatureNet(shape=pictures.train.shape[1:], classes=pictures.classes).double()
+    net = _empty_net(pictures)
     rng = np.random.default_rng(VERSION)
     for parameter in net.parameters():
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 0
@@ -79,3 +87,8 @@ def train_feature_net(pictures: Pictures) -> FeatureNet:
             loss.backward()
             optimizer.step()
     return net.requires_grad_(False)
+
+
+def _empty_net(pictures: Pictures) -> FeatureNet:
+    with seeded(0):  # torch fills it from its global generator, with weights that are all replaced
+        return FeatureNet(shape=pictures.train.shape[1:], classes=pictures.classes).double()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import SettingsError
+from .float32_buffers import Float32Buffers
 
 SHRINK = 4
 """Two strides of two: the sides of a picture must be multiples of this."""
@@ -16,13 +19,14 @@ _SLOPE = 0.2
 class Generator(nn.Module):
     """Noise to a picture in [−1, 1]: a linear layer, two transposed convolutions, BatchNorm and ReLU between them."""
 
-    def __init__(self, *, latent_size: int, width: int, shape: torch.Size) -> None:
+    def __init__(self, *, latent_size: int, width: int, shape: torch.Size, initial_std: float | None = None) -> None:
         """Build it.
 
         Args:
             latent_size: of a noise vector.
             width: channels before the last layer, twice that before.
             shape: (channels, height, width) of a picture.
+            initial_std: of all weights, which are drawn around zero, with biases of zero; None is torch's own way.
 
         Raises:
             SettingsError: the sides are no multiples of ``SHRINK``.
@@ -42,6 +46,7 @@ class Generator(nn.Module):
             nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
             nn.Tanh(),
         )
+        _draw(self, initial_std)
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:
         """Return a picture for each row of ``noise``, shape (examples, channels, height, width)."""
@@ -51,7 +56,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """A picture to one number, high for real ones: two strided convolutions, LeakyReLU and a linear layer."""
 
-    def __init__(self, *, width: int, shape: torch.Size, batch_norm: bool, spectral: bool) -> None:
+    def __init__(
+        self, *, width: int, shape: torch.Size, batch_norm: bool, spectral: bool, initial_std: float | None = None
+    ) -> None:
         """Build it.
 
         Args:
@@ -60,6 +67,7 @@ class Discriminator(nn.Module):
             batch_norm: whether BatchNorm follows the second convolution, as in DCGAN.
             spectral: whether each weight is divided by its largest singular value (Miyato et al. 2018), which torch
                 follows by one power iteration a forward pass in training.
+            initial_std: as the generator's.
         """
         super().__init__()
         channels, height, breadth = check_shape(shape)
@@ -72,13 +80,42 @@ class Discriminator(nn.Module):
             nn.Flatten(),
             nn.Linear(2 * width * (height // SHRINK) * (breadth // SHRINK), 1),
         ]
+        _draw(nn.ModuleList(layers), initial_std)
         if spectral:
-            layers = [spectral_norm(x) if isinstance(x, nn.Conv2d | nn.Linear) else x for x in layers]
+            layers = [_spectral(x) if isinstance(x, nn.Conv2d | nn.Linear) else x for x in layers]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return one number a picture, shape (examples,)."""
         return self.layers(pictures).squeeze(1)
+
+
+def _draw(module: nn.Module, std: float | None) -> None:
+    if std is None:
+        return
+    for name, parameter in module.named_parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=std)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+
+
+def _spectral(layer: nn.Module) -> nn.Module:
+    layer = spectral_norm(layer)
+    norms: Any = layer.parametrizations["weight"]  # type: ignore[index]
+    norms[0] = _InFloat32(norms[0])
+    return layer
+
+
+class _InFloat32(Float32Buffers):
+    """A weight's normalisation, whose vectors change by less than a digit of bfloat16 once they have settled."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return self.norm(weight.float()).to(weight.dtype)
 
 
 def check_shape(shape: torch.Size) -> tuple[int, int, int]:

@@ -12,15 +12,15 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from ..batching import chunks, example_order, rebatch
+from ..batching import example_blocks, rebatch
 from ..data.class_tokens import ClassData, load_classes
 from ..data.text_codes import split_words
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
 from .margin_softmax import a_softmax_loss, am_softmax_loss
-from .sentence_encoders import SentenceSettings, build_sentence_encoder, embedding_spread
+from .sentence_encoders import SentenceSettings, build_sentence_encoder
+from .siamese_outcome import spread
 
-_BLOCK = 512
 _EVALUATION_BLOCK = 256
 _UNTRAINED_ENCODERS = 3
 _NEAREST = (1, 5, 10)
@@ -94,38 +94,28 @@ class GruAmSoftmax(Workload):
         s = self.settings
         with seeded(seed, 16):
             encoder = build_sentence_encoder(s, vocabulary_size=self.data.vocabulary_size)
-            return _Classes(encoder, classes=self.data.classes)
+            head = nn.Linear if s.loss == "softmax" else _Cosines
+            return _Classes(encoder, head, classes=self.data.classes)
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield ``tokens`` (B, length), ``lengths`` (B,) and ``labels`` (B,)."""
-        return rebatch(self._blocks(seed), batch_size)
-
-    def _blocks(self, seed: int) -> Iterator[Batch]:
-        train = self.data.train
-        for rows in chunks(example_order(len(train.labels), seed=mix(seed, 17)), min(_BLOCK, len(train.labels))):
-            chosen = torch.from_numpy(rows)
-            yield {
-                "tokens": train.tokens[chosen],
-                "lengths": train.lengths[chosen],
-                "labels": train.labels[chosen],
-            }
+        return rebatch(example_blocks(self.data.train.tensors, seed=mix(seed, 17)), batch_size)
 
     def loss(self, model: Any, batch: Any) -> torch.Tensor:
         """Return the mean loss over the texts, in nats."""
         s, labels = self.settings, batch["labels"]
-        vectors, classes = model.encoder(batch["tokens"], batch["lengths"]), model.classes
+        logits = model.head(model.encoder(batch["tokens"], batch["lengths"])).float()
         if s.loss == "softmax":
-            return functional.cross_entropy(functional.linear(vectors, classes).float(), labels)
-        cosines = functional.linear(functional.normalize(vectors, dim=1), functional.normalize(classes, dim=1)).float()
+            return functional.cross_entropy(logits, labels)
         if s.loss == "am_softmax":
-            return am_softmax_loss(cosines, labels, scale=s.scale, margin=s.margin)
-        return a_softmax_loss(cosines, labels, scale=s.scale, multiple=s.angle_multiple)
+            return am_softmax_loss(logits, labels, scale=s.scale, margin=s.margin)
+        return a_softmax_loss(logits, labels, scale=s.scale, multiple=s.angle_multiple)
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """Return the shares of held-out texts that find their class, and how far the texts' directions are apart."""
         known, asked = (self._vectors(model, rows) for rows in (self.data.train, self.data.held_out))
         similarities = functional.normalize(asked, dim=1) @ functional.normalize(known, dim=1).T
-        return {**self._retrieval(similarities), "embedding_spread": embedding_spread(asked)}
+        return {**self._retrieval(similarities), "embedding_spread": spread(asked)}
 
     def _vectors(self, model: Any, rows: Any) -> torch.Tensor:
         device = next(model.parameters()).device
@@ -162,8 +152,18 @@ class GruAmSoftmax(Workload):
         return self.evaluate(self.build_model(seed=seed).eval())["top_1"]
 
 
+class _Cosines(nn.Linear):
+    """A linear layer of cosines in place of products."""
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        return functional.linear(functional.normalize(vectors, dim=1), functional.normalize(self.weight, dim=1))
+
+
 class _Classes(nn.Module):
-    def __init__(self, encoder: Any, *, classes: int) -> None:
+    """An encoder, and a head whose rows are the classes' vectors."""
+
+    def __init__(self, encoder: Any, head: type[nn.Linear], *, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.classes = nn.Parameter(torch.randn(classes, encoder.output_size) * encoder.output_size**-0.5)
+        self.head = nn.utils.skip_init(head, encoder.output_size, classes, bias=False)
+        nn.init.normal_(self.head.weight, std=encoder.output_size**-0.5)

@@ -33,21 +33,22 @@ class ConditionalLayerNorm(nn.Module):
     def forward(self, states: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Return states (texts, length, size), normalised as each text's condition (texts, condition_size) says."""
         normal = functional.layer_norm(states, self.norm.normalized_shape, eps=self.norm.eps)
-        gain = self.norm.weight + self.gain(condition).unsqueeze(1)
-        return normal * gain + self.norm.bias + self.bias(condition).unsqueeze(1)
+        # The norm runs itself: where weights are sharded, a layer's are whole only while it runs.
+        return self.norm(states) + normal * self.gain(condition).unsqueeze(1) + self.bias(condition).unsqueeze(1)
 
 
 class PointerTagger(nn.Module):
     """An encoder with the two pairs of taggers; logits, to which the powers are still to be applied."""
 
     def __init__(self, encoder: Any, *, predicates: int) -> None:
-        """Put taggers on ``encoder``, a transformers model."""
+        """Put taggers on ``encoder``, a transformers model without a pooler."""
         super().__init__()
         size = encoder.config.hidden_size
         self.encoder = encoder
-        self.subjects = nn.Linear(size, 2)
+        subjects = nn.Linear(size, 2)
         self.condition = ConditionalLayerNorm(size, 2 * size)
-        self.objects = nn.Linear(size, 2 * predicates)
+        # Under the name that optimisers know heads by.
+        self.head = nn.ModuleDict({"subjects": subjects, "objects": nn.Linear(size, 2 * predicates)})
 
     def encode(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the states (texts, length, size) of ``tokens``, both (texts, length); ``mask`` is true at text."""
@@ -55,13 +56,13 @@ class PointerTagger(nn.Module):
 
     def subject_logits(self, states: torch.Tensor) -> torch.Tensor:
         """Return logits of start and end, (texts, length, 2)."""
-        return self.subjects(states)
+        return self.head["subjects"](states)
 
     def object_logits(self, states: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
         """Return logits (texts, length, predicates, 2) given each text's subject, first and last token (texts, 2)."""
         places = spans.unsqueeze(-1).expand(-1, -1, states.shape[-1])
         told = self.condition(states, states.gather(1, places).flatten(1))
-        return self.objects(told).unflatten(-1, (-1, 2))
+        return self.head["objects"](told).unflatten(-1, (-1, 2))
 
 
 def power_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, *, power: int) -> torch.Tensor:
@@ -85,7 +86,9 @@ def tagging_loss(model: PointerTagger, batch: Any) -> torch.Tensor:
             starts and ends; ``subject`` (texts, 2), first and last token of the one whose objects ``objects``
             (texts, length, predicates, 2) marks.
     """
-    longest = int(batch["mask"].sum(dim=1).max())  # the rest is padding for this batch
+    longest = batch["mask"].shape[1]
+    if batch["mask"].device.type == "cpu":  # elsewhere, asking for the length would cost more than the padding
+        longest = int(batch["mask"].sum(dim=1).max())
     tokens, mask = batch["tokens"][:, :longest], batch["mask"][:, :longest]
     states = model.encode(tokens, mask)
     weights = mask / mask.sum(dim=1, keepdim=True)

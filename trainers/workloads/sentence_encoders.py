@@ -7,11 +7,9 @@ from typing import Any
 import torch
 from pydantic import Field, model_validator
 from torch import nn
-from torch.nn import functional
 
-from ..errors import SettingsError
 from ..reading import Settings
-from .pretrained import pretrained_configuration, pretrained_encoder
+from .pretrained import check_vocabulary, pretrained_configuration, pretrained_encoder
 
 OUR_ENCODERS = {"bag": "grams", "gru": "words"}
 """Those of our sizes, with the tokens that suit them; any other name is a published model with its own."""
@@ -61,24 +59,13 @@ def build_sentence_encoder(settings: SentenceSettings, *, vocabulary_size: int) 
     """
     s = settings
     if s.model not in OUR_ENCODERS:
-        configuration = pretrained_configuration(s.model, sequence_length=s.sequence_length, dropout=s.dropout)
-        check_vocabulary(configuration, s.model, vocabulary_size=vocabulary_size)
+        configuration = pretrained_configuration(
+            s.model, sequence_length=s.sequence_length, dropout=s.dropout, own=tuple(OUR_ENCODERS)
+        )
+        check_vocabulary(configuration, s.model, vocabulary_size=vocabulary_size, tokens=s.tokens)
         return _Published(pretrained_encoder(s.model, configuration, attention="eager"))
     assert s.width is not None  # as the settings have checked
     return (_Bag if s.model == "bag" else _Gru)(vocabulary_size, s.width, s.dropout)
-
-
-def check_vocabulary(configuration: Any, name: str, *, vocabulary_size: int) -> None:
-    """Check that a published model has an embedding for each id.
-
-    Raises:
-        SettingsError: it has fewer.
-    """
-    if configuration.vocab_size < vocabulary_size:
-        raise SettingsError(
-            f"workload_settings.tokens must have at most the {configuration.vocab_size} ids that the model {name} "
-            f"knows, but have {vocabulary_size}; leave tokens out to take the model's own"
-        )
 
 
 def real_tokens(tokens: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,17 +77,13 @@ def real_tokens(tokens: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tens
 
 def masked_mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return the mean of ``states`` (B, length, d) where ``mask`` (B, length) is true: somewhere in each row."""
-    kept = mask[..., None].to(states.dtype)
-    return (states * kept).sum(dim=1) / kept.sum(dim=1)
+    kept = mask[..., None].to(_summed(states))
+    return ((states * kept).sum(dim=1) / kept.sum(dim=1)).to(states.dtype)
 
 
-def embedding_spread(vectors: torch.Tensor) -> float:
-    """Return the mean over dimensions of the std over normalised vectors (n, d), times √d.
-
-    It is 1 for vectors spread over the sphere and 0 where all have one direction (collapse).
-    """
-    unit = functional.normalize(vectors.float(), dim=1)
-    return float(unit.std(dim=0).mean() * unit.shape[1] ** 0.5)
+def _summed(states: torch.Tensor) -> torch.dtype:
+    """Return the type to sum ``states`` in: bfloat16 does not even count beyond 256."""
+    return torch.promote_types(states.dtype, torch.float32)
 
 
 class _Bag(nn.Module):
@@ -112,10 +95,13 @@ class _Bag(nn.Module):
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         tokens, mask = real_tokens(tokens, lengths)
+        if tokens.device.type != "cpu":  # there, picking tokens would wait for the device, and their sum have no order
+            return masked_mean(self.dropout(self.embedding(tokens)), mask)
         # Padding, which is most of a batch of rows with a few long ones, is not looked up.
         states = self.dropout(self.embedding(tokens[mask]))
-        rows = mask.nonzero()[:, 0]
-        return states.new_zeros(len(tokens), self.output_size).index_add(0, rows, states) / lengths[:, None]
+        total = torch.zeros(len(tokens), self.output_size, dtype=_summed(states))
+        total = total.index_add(0, mask.nonzero()[:, 0], states.to(total.dtype))
+        return (total / lengths[:, None]).to(states.dtype)
 
 
 class _Gru(nn.Module):
@@ -128,8 +114,7 @@ class _Gru(nn.Module):
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         tokens, mask = real_tokens(tokens, lengths)
-        with torch.backends.cudnn.flags(enabled=False):  # cuDNN's recurrent layers have no second derivative
-            states, _ = self.gru(self.dropout(self.embedding(tokens)))
+        states, _ = self.gru(self.dropout(self.embedding(tokens)))
         return masked_mean(states, mask)  # the last state alone forgets what a short text began with
 
 

@@ -25,8 +25,10 @@ class SiameseSettings(Settings):
     """Data, encoder, views, outcome and what BatchNorm sees.
 
     ``dataset`` is ``digits``, ``fashion-mnist``, ``emoji32`` or a hub data set; ``encoder`` is as in ``build_encoder``.
-    ``batch_norm_images`` is the number of images over which BatchNorm takes its statistics, in place of all that a
-    forward pass sees: what a device's share of the batch is in a published recipe, on any number of devices.
+    ``batch_norm_images`` is the number of images over which BatchNorm takes its statistics, as a device does over its
+    share of the batch in a published recipe; it must divide what a forward pass sees. None takes all of a forward pass:
+    that is the global batch on one worker without ``micro_batch_size``, but a worker's share or a micro-batch
+    elsewhere, as statistics are never gathered from several passes or workers.
     ``evaluation_images`` is how many held-out images are evaluated, always the same; None takes all.
     """
 
@@ -157,16 +159,17 @@ def mean_over_groups(
     Args:
         loss: of a pair of views.
         views: two views of the images of a forward pass.
-        size: images of a group; at most one group where it is None or larger than the pass.
+        size: images of a group; None makes one group of all.
 
     Raises:
-        SettingsError: the groups don't come out even.
+        SettingsError: the groups don't come out even. Plans of runs and probes are checked for it before.
     """
     count = len(views[0])
-    if size is None or size >= count:
+    if size is None or size == count:
         return loss(views)
     if count % size:
         raise SettingsError(
-            f"workload_settings.batch_norm_images must divide the images of a forward pass, but got {size} with {count}"
+            f"workload_settings.batch_norm_images must divide the images of a forward pass, but got {size} with "
+            f"{count}; change it, batch_size or micro_batch_size"
         )
     return torch.stack([loss((a, b)) for a, b in zip(*(view.split(size) for view in views), strict=True)]).mean()

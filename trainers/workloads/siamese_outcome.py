@@ -70,8 +70,8 @@ class NeighbourVote:
         correct = 0.0
         for rows in self.labelled:
             nearest = similarity[:, torch.searchsorted(self.rows, rows)].topk(self._neighbours, dim=1).indices
-            votes = functional.one_hot(self._pictures.train_labels[rows][nearest], self._pictures.classes).sum(dim=1)
-            correct += float((votes.argmax(dim=1) == self._pictures.test_labels).float().mean())
+            voted = _majority(self._pictures.train_labels[rows][nearest], self._pictures.classes)
+            correct += float((voted == self._pictures.test_labels).float().mean())
         return correct / len(self.labelled)
 
     def of(self, encoder: nn.Module) -> tuple[float, torch.Tensor]:
@@ -96,6 +96,19 @@ class NeighbourVote:
         calibrate(encoder, images.tensor_split(-(-len(images) // _CALIBRATION_BLOCK)))
         encoder.eval()
         return self.of(encoder)[0]
+
+
+def _majority(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return the most frequent label of each row; of equally frequent ones that of the nearest neighbour.
+
+    Args:
+        labels: of the neighbours, the nearest first, shape (images, neighbours).
+        classes: how many labels there are.
+    """
+    votes = functional.one_hot(labels, classes).sum(dim=1)
+    wins = votes.gather(1, labels) == votes.amax(dim=1, keepdim=True)
+    nearest = wins.int().argmax(dim=1, keepdim=True)  # the first of equals
+    return labels.gather(1, nearest).squeeze(1)
 
 
 def embed(network: Any, images: torch.Tensor) -> torch.Tensor:

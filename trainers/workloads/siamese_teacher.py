@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
 
+from .float32_buffers import Float32Buffers, move_towards
 
-class Teacher(nn.Module):
+
+class Teacher(Float32Buffers):
     """A copy of a network that follows it: θ' ← τ θ' + (1 − τ) θ after each step (BYOL, equation 1).
 
     Its weights are buffers: no optimiser, gradient or probe sees them, and copies of the model hold them. They stay in
@@ -26,9 +25,8 @@ class Teacher(nn.Module):
         for module in self.network.modules():
             for name, weight in list(module.named_parameters(recurse=False)):
                 delattr(module, name)
-                module.register_buffer(name, weight.detach().clone())
+                module.register_buffer(name, weight.detach().float().clone())
 
-    @torch.no_grad()
     def follow(self, student: nn.Module, *, decay: float) -> None:
         """Move every weight to ``decay`` times itself plus 1 − ``decay`` times the student's.
 
@@ -38,23 +36,9 @@ class Teacher(nn.Module):
         """
         mine = dict(self.network.named_buffers())
         for name, weight in student.named_parameters():
-            with _whole(weight):
-                mine[name].lerp_(weight.detach().to(mine[name].dtype), 1.0 - decay)
+            move_towards(mine[name], weight, share=1.0 - decay)
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the network's output, without a gradient."""
         return self.network(images.float())
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Teacher:
-        """Move to another device, but keep the numbers as they are (torch's hook behind ``to`` and ``bfloat16``)."""
-        super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), recurse)
-        return self
-
-
-def _whole(weight: Any) -> contextlib.AbstractContextManager[Any]:
-    if not hasattr(weight, "ds_id"):
-        return contextlib.nullcontext()
-    from deepspeed.zero import GatheredParameters  # late: only with ZeRO stage 3, which shards the weights
-
-    return GatheredParameters([weight])

@@ -15,6 +15,7 @@ from ..data.pictures import Pictures
 from ..reading import added
 from ..seeding import seeded
 from ..workload import Batch, Target, Workload
+from .batch_norm import float32_batch_norm
 from .encoders import build_encoder
 from .siamese import SiameseSettings, TwoViews, head, mean_over_groups, mutual_prediction
 from .siamese_outcome import NeighbourVote, spread
@@ -55,6 +56,7 @@ class SimSiam(Workload):
         """Keep the settings; images are read on first use."""
         self.settings = settings
         self.target = Target(metric="knn_accuracy", mode="max", value=settings.target_accuracy)
+        self.coupled_examples = settings.batch_norm_images
         self._views = TwoViews(settings)
 
     @property
@@ -80,13 +82,14 @@ class SimSiam(Workload):
         """Return encoder, projector and predictor, freshly initialised."""
         s = self.settings
         with seeded(seed, 6):
-            return _SimSiamModel(
+            model = _SimSiamModel(
                 build_encoder(s.encoder, channels=self.pictures.train.shape[1], width=s.width),
                 projection_size=s.projection_size,
                 predictor_size=s.predictor_size,
                 projector_layers=s.projector_layers,
                 output_norm=s.projector_output_norm,
             )
+        return float32_batch_norm(model)
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield two augmented views, each of shape (B, channels, height, width)."""
@@ -129,7 +132,7 @@ class SimSiam(Workload):
 
 def negative_cosine(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return the mean over rows of −cos(prediction, target)."""
-    return -functional.cosine_similarity(prediction, target).mean()
+    return -functional.cosine_similarity(prediction.float(), target.float()).mean()
 
 
 class _SimSiamModel(nn.Module):

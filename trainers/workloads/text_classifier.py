@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .averaging import WeightAverage
+from .sentence_encoders import masked_mean, real_tokens
 
 
 class TextClassifier(nn.Module):
@@ -22,8 +23,6 @@ class TextClassifier(nn.Module):
     def __init__(self, body: Any, *, classes: int, head_std: float, dropout: float, averaged: bool) -> None:
         """Add a head to ``body``, an encoder of transformers; draws from torch's global generator."""
         super().__init__()
-        if isinstance(getattr(body, "pooler", None), nn.Module):
-            body.pooler = None  # a layer behind the first token's state, which nothing here uses
         self.body = body
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(body.config.hidden_size, classes)
@@ -33,9 +32,6 @@ class TextClassifier(nn.Module):
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return logits (B, classes) of ``tokens`` (B, length), of which ``lengths`` (B,) are not padding."""
-        if tokens.device.type == "cpu":  # elsewhere, asking for the length would cost more than the padding
-            tokens = tokens[:, : int(lengths.max())]
-        mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+        tokens, mask = real_tokens(tokens, lengths)
         states = self.body(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-        kept = mask[..., None].to(states.dtype)
-        return self.classifier(self.dropout((states * kept).sum(dim=1) / kept.sum(dim=1)))
+        return self.classifier(self.dropout(masked_mean(states, mask)))

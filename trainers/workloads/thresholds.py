@@ -65,7 +65,7 @@ def smooth_cuts(values: Values, classes: NDArray[np.int64], *, count: int) -> Va
     return best * spread + values.mean()
 
 
-def classify(values: Values, cuts: Values) -> NDArray[np.int64]:
+def classify(values: NDArray[np.floating], cuts: NDArray[np.floating]) -> NDArray[np.int64]:
     """Return the class of each value: how many of the increasing ``cuts`` lie below it."""
     return np.searchsorted(np.asarray(cuts), values, side="left").astype(np.int64)
 
@@ -73,8 +73,10 @@ def classify(values: Values, cuts: Values) -> NDArray[np.int64]:
 def judge_classes(values: Values, classes: NDArray[np.int64], known: NDArray[np.bool_], *, count: int) -> Outcome:
     """Return accuracy and F1 where the classes are not known, by thresholds from where they are.
 
-    The thresholds are ``best_cut`` for two classes and ``smooth_cuts`` for more. F1 is that of class 1 of two, and the
-    mean over more. Both are NaN where a value is not finite.
+    The thresholds are ``best_cut`` for two classes and ``smooth_cuts`` for more. F1 is that of class 1 of two, and of
+    more the mean over those that some judged example has, whose F1 is always defined. That of class 1, 0/0 where
+    neither truth nor prediction has it, is 0 by the field's convention. Both outcomes are NaN where a value is not
+    finite.
 
     Args:
         values: shape (examples,).
@@ -91,8 +93,8 @@ def judge_classes(values: Values, classes: NDArray[np.int64], known: NDArray[np.
     else:
         cuts = smooth_cuts(values[known], classes[known], count=count)
     said, truth = classify(values[~known], cuts), classes[~known]
-    average = "binary" if count == 2 else "macro"
-    f1 = f1_score(truth, said, average=average, zero_division=0.0)
+    present = [1] if count == 2 else np.unique(truth)
+    f1 = f1_score(truth, said, labels=present, average="macro", zero_division=0.0)
     return {"accuracy": float((said == truth).mean()), "f1": float(f1)}
 
 

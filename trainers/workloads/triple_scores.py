@@ -70,7 +70,11 @@ def _first(spans: torch.Tensor, most: int) -> torch.Tensor:
 def score(found: Sequence[Collection[TextTriple]], true: Sequence[Collection[TextTriple]]) -> dict[str, float]:
     """Return precision, recall and F1 over all texts together (micro-averaged), and the ratio of found to true.
 
-    Precision is 0 where nothing is found.
+    Where nothing is found, precision, 0/0, is 0 by the field's convention. Recall and F1 are always defined.
+
+    Args:
+        found: One collection a text.
+        true: The same, with a triple in some text.
     """
     right = sum(len(set(mine) & set(theirs)) for mine, theirs in zip(found, true, strict=True))
     named, stated = sum(map(len, found)), sum(map(len, true))

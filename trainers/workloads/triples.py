@@ -14,19 +14,20 @@ from pydantic import Field
 from torch import nn
 
 from ..batching import chunks, example_order, rebatch
-from ..data.hub import quiet_hub
 from ..data.relations import RelationFields
 from ..data.tagged import PACKAGED, TaggedData, load_tagged, tag_batch
-from ..errors import SettingsError, first_line
 from ..reading import Settings
 from ..seeding import mix, seeded
 from ..workload import Batch, Target, Workload
 from .averaging import WeightAverage
-from .bert_encoders import EncoderSettings, apply_choices, encoder_configuration
+from .fine_tuning import FineTuningSettings, fine_tuning_configuration, fine_tuning_encoder
 from .pointer_tagging import PointerTagger, tagging_loss
 from .triple_scores import extract, score
 
 _BLOCK = 256
+_EVALUATION_BLOCK = 128
+_IS_A = "is_a"
+"""The packaged texts' predicate that a subject of several words often states of its last one: a black hole, a hole."""
 
 
 class HubFields(Settings):
@@ -39,14 +40,14 @@ class HubFields(Settings):
     object: str = "object"
 
 
-class TriplesSettings(EncoderSettings):
+class TriplesSettings(FineTuningSettings):
     """Encoder, texts and thresholds.
 
-    ``model`` may also be a hub name, whose weights and tokeniser are loaded and fine-tuned; else tokens are words.
-    ``dataset`` is ``wordnet``, of whose sentences, each with one subject, ``sentences_per_text`` are joined, or a hub
-    data set with the splits train and validation, whose columns ``fields`` names. A span counts as found where its
-    start and its end are more probable than the threshold. ``average_decay`` is that of the moving average of the
-    weights, which is what is judged; 0 judges the weights themselves.
+    ``model`` is as in ``FineTuningSettings``; tokens are words, or a published model's own. ``dataset`` is ``wordnet``,
+    of whose sentences, each with one subject, ``sentences_per_text`` are joined, or a hub data set with the splits
+    train and validation, whose columns ``fields`` names. A span counts as found where its start and its end are more
+    probable than the threshold. ``average_decay`` is that of the moving average of the weights, which is what is
+    judged; 0 judges the weights themselves.
     """
 
     own_defaults: ClassVar = {"hidden_size": 64, "layers": 2, "heads": 4, "initial_std": 0.125}
@@ -96,41 +97,32 @@ class Triples(Workload):
         )
 
     def prepare(self) -> None:
-        """Read the texts."""
-        _ = self.texts
+        """Read the texts and, of a published model, the configuration.
+
+        Raises:
+            SettingsError: see ``fine_tuning_configuration``.
+        """
+        _ = self._configuration
 
     def build_model(self, *, seed: int) -> nn.Module:
         """Return an encoder with fresh taggers, and the average of its weights as its part ``average``.
 
         Raises:
-            SettingsError: the hub has no encoder of the model's name.
+            SettingsError: see ``fine_tuning_configuration`` and ``fine_tuning_encoder``.
         """
-        s = self.settings
         with seeded(seed, 11):
-            model = PointerTagger(self._encoder(), predicates=len(self.texts.predicates))
-            if s.is_ours:
-                apply_choices(model, s, encoder=model.encoder)
-        if s.average_decay > 0:
+            encoder = fine_tuning_encoder(self.settings, self._configuration)
+            model = PointerTagger(encoder, predicates=len(self.texts.predicates))
+        if self.settings.average_decay > 0:
             model.average = WeightAverage(model)
         return model
 
-    def _encoder(self) -> Any:
-        from transformers import AutoModel
-
+    @cached_property
+    def _configuration(self) -> Any:
         s = self.settings
-        if s.is_ours:
-            configuration = encoder_configuration(
-                s, vocabulary_size=self.texts.vocabulary_size, sequence_length=s.sequence_length
-            )
-            return AutoModel.from_config(configuration, attn_implementation=s.attention)
-        quiet_hub()
-        try:
-            return AutoModel.from_pretrained(s.model, attn_implementation=s.attention)
-        except Exception as error:  # the library raises many kinds, all meaning that there is no such model
-            raise SettingsError(
-                f"workload_settings.model must be roformer, bert or an encoder on the hub, but got {s.model!r} "
-                f"({first_line(error)})"
-            ) from error
+        return fine_tuning_configuration(
+            s, vocabulary_size=self.texts.vocabulary_size, sequence_length=s.sequence_length, tokens=s.model
+        )
 
     def train_batches(self, *, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield what ``tag_batch`` returns, for B texts."""
@@ -166,9 +158,17 @@ class Triples(Workload):
                 subject_threshold=s.subject_threshold,
                 object_threshold=s.object_threshold,
             )
-            batch = {key: value.to(next(model.parameters()).device) for key, value in self._validation.items()}
-            loss = float(tagging_loss(model, batch))
+            loss = self._validation_loss(model)
         return {**score(found, texts.triples), "validation_loss": loss}
+
+    def _validation_loss(self, model: Any) -> float:
+        device, count = next(model.parameters()).device, len(self._validation["tokens"])
+        total = 0.0
+        for first in range(0, count, _EVALUATION_BLOCK):
+            last = min(first + _EVALUATION_BLOCK, count)
+            block = {key: value[first:last].to(device) for key, value in self._validation.items()}
+            total += float(tagging_loss(model, block)) * (last - first)
+        return total / count
 
     @cached_property
     def _validation(self) -> dict[str, torch.Tensor]:
@@ -180,9 +180,10 @@ class Triples(Workload):
     def baselines(self) -> dict[str, float]:
         """Return F1 of guesses that are told the subjects.
 
-        Each guess names for each subject one triple with the most frequent predicate of the training texts. The object
+        Two guesses name for each subject one triple with the most frequent predicate of the training texts. The object
         is the word after the subject; or, of the words in the text, that which was most often an object in training,
-        as a share of the texts that have it.
+        as a share of the texts that have it. On texts with is_a, a third says of each subject of several words that it
+        is_a its last one, without a look at the rest of the text.
         """
         train, validation = self.texts.train, self.texts.validation
         predicate = Counter(p for triples in train.triples for _, p, _ in triples).most_common(1)[0][0]
@@ -192,7 +193,7 @@ class Triples(Workload):
             for row in range(len(train))
             for word in {train.words(row, place, place) for place in range(len(train.places[row]))}
         )
-        next_word, likeliest = [], []
+        next_word, likeliest, last_word = [], [], []
         for row in range(len(validation)):
             words = [validation.words(row, place, place) for place in range(len(validation.places[row]))]
             best = max(words, key=lambda word: named[word] / (present[word] + 1.0))
@@ -205,8 +206,10 @@ class Triples(Workload):
                 }
             )
             likeliest.append({(validation.words(row, *span), predicate, best) for span in spans})
-        return {
-            "none found": 0.0,
-            "subjects given, next word": score(next_word, validation.triples)["f1"],
-            "subjects given, likeliest object word": score(likeliest, validation.triples)["f1"],
-        }
+            last_word.append(
+                {(validation.words(row, *span), _IS_A, words[span[1]]) for span in spans if span[1] > span[0]}
+            )
+        guesses = {"subjects given, next word": next_word, "subjects given, likeliest object word": likeliest}
+        if _IS_A in self.texts.predicates:
+            guesses["subjects given, is_a their last word"] = last_word
+        return {"none found": 0.0, **{name: score(own, validation.triples)["f1"] for name, own in guesses.items()}}
