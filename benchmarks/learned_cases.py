@@ -116,8 +116,8 @@ CASES: dict[str, Case] = {
 """By workload. Margins are about half of what trials at other cells had shown.
 
 First runs missed one margin and three signs, and these were set anew. `cross-encoder` has twice the examples in its
-preset (margin +0.004 with 8,000, +0.01 asked). It fails at 100 times the rate in place of 30, where its predictions still
-spread, and so does `gan`, which at 10 times the rate is worse than its baseline (6.5) and still makes all classes.
-`gru-am-softmax` counts as failed below 0.15 in place of 0.1: at 30 times the rate it keeps 0.12, less than the encoder
-knows untrained.
+preset (margin +0.004 with 8,000, +0.01 asked). It fails at 100 times the rate in place of 30, where its predictions
+still spread, and so does `gan`, which at 10 times the rate is worse than its baseline (6.5) and still makes all
+classes. `gru-am-softmax` counts as failed below 0.15 in place of 0.1: at 30 times the rate it keeps 0.12, less than the
+encoder knows untrained.
 """

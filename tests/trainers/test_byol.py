@@ -138,12 +138,13 @@ def test_clothes_are_learned_in_a_short_run():
     workload = load_workload(
         "byol", {**SMALL, "dataset": "fashion-mnist", "evaluation_images": 300, "labels_per_class": 2}
     )
-    settings = run_settings(batch_size=32, learning_rate=0.1, budget={"steps": 10}, evaluation={"points": 2})
-    events = train(workload, settings, build_engine=BareEngine)
-    first, middle, end = (event.values for event in events if isinstance(event, Measured))
-    assert end["train_loss"] < middle["train_loss"]
-    assert end["knn_accuracy"] > 0.3, "three times chance"
-    assert end["embedding_spread"] > first["embedding_spread"]
+    settings = run_settings(
+        batch_size=32, learning_rate=0.1, optimizer="momentum", budget={"steps": 20}, evaluation={"points": 2}
+    )
+    found = last(workload, settings)
+    assert found["train_loss"] < 1.4, "unrelated directions have a squared distance of 2"
+    assert found["knn_accuracy"] > 0.25, "chance is a tenth"
+    assert found["embedding_spread"] > 0.3
 
 
 @pytest.mark.skipif(not is_cached("emoji32"), reason="needs emoji32 in the data cache")

@@ -320,9 +320,9 @@ def rarities(texts):
 
 def test_the_baselines_of_retrieval_are_those_of_loops(tmp_path):
     texts = {
-        "train": [("red fox runs", 0), ("red red apple", 1), ("an apple falls", 1), ("the old house", 2)],
-        # In order: its own class by "fox", another's by the rarer of two shared words, its own, one that shares none.
-        "validation": [("red fox", 0), ("the house apple old", 1), ("apple", 1), ("old fox house", 2)],
+        "train": [("the the", 0), ("fox ran", 1), ("the apple", 1), ("the house", 2)],
+        # The first has two words, of which by counts the more frequent would decide. The last two find another class.
+        "validation": [("the fox", 1), ("apple", 1), ("the the house", 0), ("ran", 2)],
     }
     for split, rows in texts.items():
         with (tmp_path / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -334,9 +334,9 @@ def test_the_baselines_of_retrieval_are_those_of_loops(tmp_path):
         max(train, key=lambda row, asked=asked: weighted_cosine(asked, row[0], rarity))[1]
         for asked, _ in texts["validation"]
     ]
-    assert nearest == [0, 2, 1, 2]
-    assert found["TF-IDF cosine"] == pytest.approx(3 / 4)
-    assert found["chance"] == pytest.approx((1 / 4 + 2 / 4 + 2 / 4 + 1 / 4) / 4)
+    assert nearest == [1, 1, 2, 1]
+    assert found["TF-IDF cosine"] == pytest.approx(2 / 4)
+    assert found["chance"] == pytest.approx((2 / 4 + 2 / 4 + 1 / 4 + 1 / 4) / 4)
     with torch.no_grad():
         untrained = [workload.evaluate(workload.build_model(seed=seed).eval())["top_1"] for seed in range(3)]
     assert found["untrained encoder"] == pytest.approx(np.mean(untrained))

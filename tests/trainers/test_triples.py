@@ -396,7 +396,7 @@ def test_the_guesses_are_those_of_counting_by_hand(tmp_path) -> None:
     judged = [
         ("ada met cy near bo", [("ada", "met", "cy")]),  # next word: met, wrong; likeliest: bo, wrong
         ("ada bo met", [("ada", "met", "bo")]),  # next word: bo, right; likeliest: bo, right
-        ("cy saw town met", [("cy", "met", "town"), ("town", "met", "cy")]),  # saw, met: wrong; town: right, wrong
+        ("cy saw town met", [("cy", "met", "town"), ("town", "met", "saw")]),  # saw, met: wrong; town: right, wrong
     ]
     write_texts(tmp_path, train=train_rows, validation=judged)
     workload = load_workload("triples", {"dataset": str(tmp_path), "fields": FIELDS, "sequence_length": 8})
