@@ -140,9 +140,9 @@ HEAD = """# Learned against baseline
 
 One run of each workload at the middle cell of its preset (middle batch size, middle rate, first seed, whole budget),
 made by `make learned`. Nothing is selected. The trivial baseline and the margin asked for stand in
-`benchmarks/learned_cases.py`, written before these runs; what earlier ones missed is told there. The hardest baseline is the best of all that
-the workload knows: where the margin over it is negative, a simpler method does better at this scale. Seconds are those
-inside optimiser steps, on one thread.
+`benchmarks/learned_cases.py`, written before these runs; what earlier ones missed is told there. The
+hardest baseline is the best of all that the workload knows: where the margin over it is negative, a simpler method does
+better at this scale. Seconds are those inside optimiser steps, on one thread.
 
 | workload | cell | outcome | trained | trivial baseline | asked | margin | learns | hardest: margin | also | s |
 |---|---|---|---|---|---|---|---|---|---|---|
