@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ray import cloudpickle, tune
-from ray.exceptions import RayTaskError
+from ray import tune
 from ray.tune.experiment import Trial
 
 from results import ResultStore
 
 from .design import PlannedTrial
-from .errors import first_line
+from .lost_worker import cause_of_loss
 from .resolve import Arithmetic
 from .rows import failed, trial_row
 
@@ -121,10 +120,5 @@ class Recorder(tune.Callback):
 
 def _cause(trial: Trial) -> str:
     """Return why Ray gave ``trial`` up, as type and first line."""
-    path = trial.pickled_error_file  # on this machine; Tune's own accessor looks in the experiment's storage
-    if path is None or not Path(path).is_file():
-        return "WorkerLost: Ray gives no reason"
-    error = cloudpickle.loads(Path(path).read_bytes())
-    if isinstance(error, RayTaskError):
-        error = error.cause or error
-    return f"{type(error).__name__}: {first_line(error)}"
+    path = trial.error_file  # on this machine; Tune's own accessor looks in the experiment's storage
+    return cause_of_loss(None if path is None else Path(path))
