@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
-from .errors import ConfigError
+from analysis.plain_yaml import MOST_VALUES, count_values
+
+from .errors import ConfigError, first_line
 
 KeyPath = tuple[str | int, ...]
 
@@ -49,12 +51,16 @@ def read_yaml(path: Path) -> Source:
         raise ConfigError(f"{path}: a study is a UTF-8 text file, but byte {error.start} is not UTF-8") from None
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         lines: dict[KeyPath, int] = {}
         if node is not None:
             _collect_lines(node, (), lines, path=path, open_nodes=(), seen=set())
+        count = count_values(node)
+        if count > MOST_VALUES:
+            raise ConfigError(f"{path}: a study is at most {MOST_VALUES:,} values, but its aliases stand for {count:,}")
         values = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -62,8 +68,15 @@ def read_yaml(path: Path) -> Source:
         raise ConfigError(f"{path}{where}: not readable as YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not readable as YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not readable as YAML: its values lie too deep in each other") from None
+    except ConfigError:
+        raise
+    except ValueError as error:  # a tag that its text doesn't fit, such as !!int with a word
+        raise ConfigError(f"{path}: not readable as YAML: {first_line(error)}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a study is a mapping that starts with 'name:', but got {type(values).__name__}")
     return Source(path=path, values=values, lines=lines)

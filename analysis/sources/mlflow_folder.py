@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from ..errors import TableError
+from ..plain_yaml import read_plain_yaml
 from .table import CURVE_COLUMNS, RunTable, Source, plural
 
 RUN_STATES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
@@ -83,12 +83,7 @@ def _matches(location: str) -> bool:
 
 
 def _meta(folder: Path) -> Mapping[str, Any]:
-    path = folder / "meta.yaml"
-    try:
-        meta = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise TableError(f"{path}: can't be read ({reason}); mend it or remove the folder") from None
+    meta = read_plain_yaml(folder / "meta.yaml")
     return meta if isinstance(meta, Mapping) else {}
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import yaml
 
 from results import SWEEP, ResultStore
 
 from ..errors import TableError
+from ..plain_yaml import read_plain_yaml
 from .table import RunTable, Source
 
 STUDY_FILE = "study.yaml"
@@ -84,10 +83,7 @@ def _written_outcomes(folder: Path) -> dict[str, str]:
     path = folder / STUDY_FILE
     if not path.is_file():
         return {}
-    try:
-        study: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TableError(f"{path}: can't be read: {' '.join(str(error).split())[:200]}; mend or remove it") from None
+    study = read_plain_yaml(path)
     sweeps = study.get("sweeps", []) if isinstance(study, Mapping) else []
     return {
         str(sweep.get("name")): str(sweep["outcome"])
