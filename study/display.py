@@ -15,6 +15,7 @@ from rich.text import Text
 
 from .design import PlannedTrial
 from .progress import BatchProgress, Progress, Snapshot
+from .terminal import line, plain_table, say, text_row
 
 LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
@@ -66,9 +67,7 @@ def show_progress(progress: Progress, console: Console, *, quiet: bool) -> Itera
         with Live(Text("starting workers …"), console=console, auto_refresh=False, transient=True) as live:
             yield Display(progress, lambda s: live.update(progress_view(s), refresh=True), seconds=LIVE_SECONDS)
     else:
-        yield Display(
-            progress, lambda s: console.print(progress_line(s), highlight=False, soft_wrap=True), seconds=PLAIN_SECONDS
-        )
+        yield Display(progress, lambda s: say(progress_line(s), console=console), seconds=PLAIN_SECONDS)
 
 
 def progress_line(snapshot: Snapshot) -> str:
@@ -89,31 +88,29 @@ def progress_view(snapshot: Snapshot) -> Group:
 
 def batch_table(batches: tuple[BatchProgress, ...]) -> Table:
     """Return a table with a row for each sweep and batch size."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("sweep", "batch size", "stored", "diverged", "failed", "best rate", "outcome"):
-        table.add_column(header, justify="left" if header in ("sweep", "outcome") else "right")
+    headers = ("sweep", "batch size", "stored", "diverged", "failed", "best rate", "outcome")
+    table = plain_table(*headers, right=headers[1:-1])
     for batch in batches:
         unit = "steps" if batch.outcome == "steps_to_target" else "at budget"
-        table.add_row(
+        cells = (
             batch.sweep,
-            str(batch.batch_size),
+            batch.batch_size,
             f"{batch.stored}/{batch.trials}",
-            str(batch.diverged or ""),
-            str(batch.failed or ""),
+            batch.diverged or "",
+            batch.failed or "",
             "" if batch.best_rate is None else f"{batch.best_rate:.4g}",
             "" if batch.best_outcome is None else f"{batch.best_outcome:.4g} {unit}",
         )
+        table.add_row(*text_row(*cells))
     return table
 
 
 def show_answer(sentences: list[str], path: Path) -> None:
     """Print the answer in words and where the report is."""
-    console = Console()
     for sentence in sentences:
-        # Words stay whole in a terminal; what reads a pipe gets one line a sentence.
-        console.print(Text(f"\n{sentence}"), soft_wrap=not console.is_terminal)
-    # Not through the console, which would wrap the path.
-    print(f"\nreport: {path}")
+        say("", sentence)
+    line()
+    line(f"report: {path}")
 
 
 def duration(seconds: float) -> str:

@@ -26,7 +26,8 @@ from .arguments import (
     local_folder,
 )
 from .cores import core_count
-from .fit_display import count_sweeps, say, show_answer
+from .fit_display import count_sweeps, show_answer
+from .terminal import line, say
 
 if TYPE_CHECKING:
     from analysis.sources import RunTable
@@ -96,7 +97,9 @@ def fit(
     paths = _write(analysis, sweeps, folder, title=table_stem(table, study), source=runs.origin, notes=notes)
     show_answer(analysis)
     tables = ", ".join(path.name for path in paths if path.suffix == ".csv")
-    typer.echo(f"\ntables: {tables} in {folder}\nreport: {folder / REPORT_FILE}")
+    line()
+    line(f"tables: {tables} in {folder}")
+    line(f"report: {folder / REPORT_FILE}")
 
 
 def table_stem(location: str, study: str | None = None) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+
+from .terminal import line, plain_table, print_table, say, text_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
 MOST_IN_WORDS = 4
 """More sweeps than these are shown as a table."""
 MOST_IN_TABLE = 40
-
-
-def say(*sentences: str) -> None:
-    """Print sentences, whole words in a terminal, one line each into a pipe."""
-    console = Console()
-    for sentence in sentences:
-        console.print(Text(printable(sentence)), soft_wrap=not console.is_terminal)
-
-
-def printable(text: str) -> str:
-    """Return text without characters that would steer a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 @contextmanager
@@ -52,17 +40,13 @@ def show_answer(analysis: Analysis) -> None:
         for sentence in analysis.sentences():
             say("", sentence)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("sweep", "verdict", "batch sizes", "best rate, first to last"):
-        table.add_column(header)
+    table = plain_table("sweep", "verdict", "batch sizes", "best rate, first to last")
     by_sweep = dict(iter(analysis.optima.groupby("sweep", sort=False)))
     verdicts = analysis.verdicts.set_index("sweep")["verdict"]
     for sweep in list(analysis.outcomes)[:MOST_IN_TABLE]:
-        table.add_row(*(Text(printable(cell)) for cell in (sweep, str(verdicts[sweep]), *_range(by_sweep.get(sweep)))))
-    console = Console()
-    console = console if console.is_terminal else Console(width=240)
-    console.print()
-    console.print(table)
+        table.add_row(*text_row(sweep, verdicts[sweep], *_range(by_sweep.get(sweep))))
+    line()
+    print_table(table)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.value_counts().items())
     more = len(analysis.outcomes) - MOST_IN_TABLE
     rest = f" {more} more sweeps stand in verdicts.csv." if more > 0 else ""

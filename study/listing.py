@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 
-from .terminal import plain_table, print_table
+from .terminal import line, plain_table, print_table, text_row
 
 _WIDTH = 80
 
@@ -31,12 +30,11 @@ def workloads(
     table = plain_table("name", "size", "data", "outcome", "source")
     for known in WORKLOADS:
         workload = load_workload(known, {})
-        table.add_row(
-            known, short_count(workload.parameters), workload.data_set, workload.target.metric, workload.source
-        )
+        facts = (short_count(workload.parameters), workload.data_set, workload.target.metric, workload.source)
+        table.add_row(*text_row(known, *facts))
     print_table(table)
-    typer.echo("size: trained parameters; batchlaw workloads NAME lists the settings of one")
-    typer.echo("your own is path/to/file.py:Class or path/to/script.py")
+    line("size: trained parameters; batchlaw workloads NAME lists the settings of one")
+    line("your own is path/to/file.py:Class or path/to/script.py")
 
 
 def laws() -> None:
@@ -45,7 +43,7 @@ def laws() -> None:
 
     table = plain_table("name", "learning rate at batch size B", "source")
     for name, law in LAWS.items():
-        table.add_row(name, law.formula, law.source)
+        table.add_row(*text_row(name, law.formula, law.source))
     print_table(table)
 
 
@@ -55,36 +53,39 @@ def presets() -> None:
     from .loading import presets as preset_files
 
     for name, path in preset_files().items():
-        typer.echo(name)
-        typer.echo(_filled(load_study(path).config.description or "", indent="  "))
+        line(name)
+        _say(load_study(path).config.description, indent="  ")
 
 
 def _describe(workload: Any) -> None:
     """Print what one workload does, reports and can be told."""
-    typer.echo(_filled(f"{workload.name}: {workload.summary}"))
+    _say(f"{workload.name}: {workload.summary}")
     if workload.source:
-        typer.echo(f"source: {workload.source}")
-    typer.echo(_filled(f"metrics: {', '.join(workload.metrics)}"))
-    typer.echo(f"batch sizes count {workload.example_unit}")
+        line(f"source: {workload.source}")
+    _say(f"metrics: {', '.join(workload.metrics)}")
+    line(f"batch sizes count {workload.example_unit}")
     fields = workload.Settings.model_fields
     if not fields:
-        typer.echo("It has no settings.")
+        line("It has no settings.")
         return
     said = inspect.cleandoc(workload.Settings.__doc__ or "").replace("``", "")
     for paragraph in said.split("\n\n"):
-        typer.echo("\n" + _filled(paragraph))
-    typer.echo("")
+        line()
+        _say(paragraph)
+    line()
     own = getattr(workload.Settings, "own_defaults", {})
     table = plain_table("setting", "default", "type")
     for row in _rows(workload.Settings, own):
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*text_row(*row))
     print_table(table)
 
 
-def _filled(text: str, *, indent: str = "") -> str:
-    return textwrap.fill(
+def _say(text: str, *, indent: str = "") -> None:
+    """Print words that fill lines, also in a pipe."""
+    for filled in textwrap.wrap(
         " ".join(text.split()), _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
+    ):
+        line(filled)
 
 
 def _rows(settings: Any, own: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from .cost import CostModel
 from .design import Design
 from .display import duration
 from .resolve import BatchArithmetic, ResolvedStudy
+from .terminal import plain_table, text_row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,13 +59,12 @@ def plan(study: ResolvedStudy, design: Design, rows: Mapping[str, Mapping[str, A
 
 def plan_table(rows: list[PlanRow]) -> Table:
     """Return the plan as a table."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
     # For 80 columns: the batch is split into micro-batch × accumulation × workers.
-    for header in ("sweep", "batch", "split", "rates", "steps\n(examples)", "stored", "cost"):
-        table.add_column(header, justify="left" if header in ("sweep", "rates") else "right", no_wrap=True)
+    headers = ("sweep", "batch", "split", "rates", "steps\n(examples)", "stored", "cost")
+    table = plain_table(*headers, right=[name for name in headers if name not in ("sweep", "rates")], no_wrap=True)
     for row in rows:
         batch = row.arithmetic
-        table.add_row(
+        cells = (
             row.sweep,
             f"{batch.batch_size:,}",
             f"{batch.micro_batch_size}×{batch.accumulation_steps}×{batch.world_size}",
@@ -73,6 +73,7 @@ def plan_table(rows: list[PlanRow]) -> Table:
             f"{row.stored}/{row.trials}",
             "" if row.missing_seconds is None or not row.missing else duration(row.missing_seconds),
         )
+        table.add_row(*text_row(*cells))
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from .errors import ConfigError
 from .predict_hardware import device_hardware
 from .predict_options import device_counts, named_values, number, refuse_plan_options, some
 from .probe_prediction import say_by_probes
+from .terminal import print_json
 
 if TYPE_CHECKING:
     from analysis.answer_folder import AnswerFolder
@@ -108,7 +108,7 @@ def predict(
             hardware=(examples_per_second, seconds_per_step, price_per_device_hour, parallel_efficiency),
         )
     if as_json:
-        typer.echo(json.dumps(as_plain_values(predictions, plans), indent=2, allow_nan=False, ensure_ascii=False))
+        print_json(as_plain_values(predictions, plans))
     else:
         show(predictions, plans)
 

@@ -7,10 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from .terminal import line, plain_table, print_table, say, text_row
 
 if TYPE_CHECKING:
     from analysis.hyperbola import Interval
@@ -24,27 +21,26 @@ def show(predictions: Sequence[Prediction], plans: Sequence[Plan]) -> None:
     """Print a sentence and a small table for every prediction, or for every plan with the rates in its table."""
     from analysis.prediction_words import plan_sentences, prediction_sentences
 
-    console = Console()
     planned = {(plan.sweep, device.batch_size) for plan in plans for device in plan.plans}
     alone = [p for p in predictions if (p.sweep, p.batch_size) not in planned]
     for prediction in alone:
-        _say(console, prediction_sentences(prediction))
+        say(*prediction_sentences(prediction))
         if len(prediction.laws) > 1:
-            _table(console, ("law", "weight", "rate", "95 % interval"), _law_rows(prediction))
+            _table(("law", "weight", "rate", "95 % interval"), _law_rows(prediction))
     for plan in plans:
         own = {p.batch_size: p for p in predictions if p.sweep == plan.sweep}
-        _say(console, plan_sentences(plan))
-        _table(console, ("devices", "batch size", "rate", "steps", "examples"), _step_rows(plan, own))
+        say(*plan_sentences(plan))
+        _table(("devices", "batch size", "rate", "steps", "examples"), _step_rows(plan, own))
         if any(device.speed_up is not None for device in plan.plans):
             money = ("hours", "cost") if plan.plans[0].cost is not None else ("hours",)
             head = ("devices", "speed-up", "of perfect", *(money if plan.plans[0].hours is not None else ()))
-            _table(console, head, _time_rows(plan))
+            _table(head, _time_rows(plan))
         refused = {p.reason: p for p in own.values() if p.status == "refused"}
         for prediction in refused.values():
-            _say(console, prediction_sentences(prediction))
+            say(*prediction_sentences(prediction))
         furthest = max((p for p in own.values() if p.status == "ok"), key=lambda p: p.beyond, default=None)
         if furthest is not None:
-            _say(console, [f"Rates: {line}" for line in prediction_sentences(furthest)[1:]])
+            say(*(f"Rates: {sentence}" for sentence in prediction_sentences(furthest)[1:]))
 
 
 def as_plain_values(predictions: Sequence[Prediction], plans: Sequence[Plan]) -> dict[str, Any]:
@@ -104,23 +100,9 @@ def _interval(interval: Interval | None, *, digits: int = 3) -> str:
     return "–" if interval is None else interval_words(interval, digits=digits)
 
 
-def _say(console: Console, sentences: Sequence[str]) -> None:
-    for sentence in sentences:
-        # Words stay whole in a terminal; what reads a pipe gets one line a sentence.
-        console.print(Text(_harmless(sentence)), soft_wrap=not console.is_terminal)
-
-
-def _table(console: Console, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, no_wrap=True, justify="right" if header in ("devices", "batch size") else "left")
+def _table(headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    table = plain_table(*headers, right=("devices", "batch size"), no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(_harmless(cell)) for cell in row))
-    typer.echo()
-    wide = console if console.is_terminal else Console(width=240)
-    wide.print(table)
-
-
-def _harmless(text: str) -> str:
-    """Return text from data without the characters by which a terminal is controlled."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+        table.add_row(*text_row(*row))
+    line()
+    print_table(table)

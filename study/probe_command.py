@@ -11,6 +11,7 @@ from rich.console import Console
 from .arguments import StudyArgument, local_folder
 from .errors import ConfigError
 from .run_command import INTERRUPTED
+from .terminal import line
 
 if TYPE_CHECKING:
     from .probe_plan import ProbePlan
@@ -64,7 +65,7 @@ def probe(
         for i in _chosen(resolved, sweep or [])
     ]
     for plan in plans:
-        typer.echo(_sentence(plan))
+        line(_sentence(plan))
     design = ProbeDesign(resolved.config.name, [plan.run for plan in plans])
     store = ResultStore(folder)
     with locked(folder):
@@ -74,7 +75,7 @@ def probe(
             with show_progress(Progress(design, rows), Console(), quiet=quiet) as display:
                 summary = run_missing(resolved, design, store, observer=display, rows=dict(rows), address=address)
             if summary.interrupted:
-                typer.echo("batchlaw: stopped; the same command goes on with what is missing", err=True)
+                line("batchlaw: stopped; the same command goes on with what is missing", err=True)
                 raise typer.Exit(INTERRUPTED)
         sentences, path = write_probe_answer(folder, resolved.config, design, store, plans)
     predictions = predict_by_probes(folder, {sweep.name: sweep.batch_sizes for sweep in resolved.config.sweeps})

@@ -8,13 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from .errors import ConfigError
 from .folder import open_folder
+from .terminal import line, plain_table, print_json, print_table, say, text_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,30 +71,24 @@ def say_by_probes(
     predictions = predict_by_probes(folder, dict.fromkeys(sweeps or known, batch_sizes), pair=pair)
     if as_json:
         values = {name: json.loads(table.to_json(orient="records")) for name, table in predictions.items()}
-        typer.echo(json.dumps({"from_probe": values}, indent=2, allow_nan=False, ensure_ascii=False))
+        print_json({"from_probe": values})
     else:
         show_probe_predictions(predictions)
 
 
 def show_probe_predictions(predictions: Mapping[str, pd.DataFrame]) -> None:
     """Print a table a sweep: a row a batch size, a column a derivation; what is not resolved is said below it."""
-    console = Console()
-    wide = console if console.is_terminal else Console(width=240)
     for sweep, rows in predictions.items():
-        table = Table(box=None, pad_edge=False, header_style="bold", title=f"{sweep}: best rate", title_justify="left")
-        table.add_column("derivation", no_wrap=True)
-        table.add_column("batch", justify="right")
-        table.add_column("rate", justify="right")
-        table.add_column("95 % interval", no_wrap=True)
+        headers = ("derivation", "batch", "rate", "95 % interval")
+        table = plain_table(*headers, right=("batch", "rate"), no_wrap=True, title=f"{sweep}: best rate")
         known = rows[rows["status"] == "ok"]
         for row in known.itertuples(index=False):
             ends = f"[{row.low:.3g}, {row.high:.3g}]"
-            table.add_row(str(row.derivation), f"{row.batch_size:g}", f"{row.learning_rate:.3g}", ends)
-        typer.echo()
-        wide.print(table)
+            table.add_row(*text_row(row.derivation, f"{row.batch_size:g}", f"{row.learning_rate:.3g}", ends))
+        line()
+        print_table(table)
         unknown = rows[rows["status"] != "ok"]
         for (derivation, reason), part in unknown.groupby(["derivation", "reason"], sort=False):
             sizes = ", ".join(f"{size:g}" for size in part["batch_size"])
             status = str(part["status"].iloc[0]).replace("_", " ")
-            line = Text(f"{derivation} at batch size {sizes}: {status}; {reason}.")
-            console.print(line, soft_wrap=not console.is_terminal)
+            say(f"{derivation} at batch size {sizes}: {status}; {reason}.")

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from .arguments import OutOption, StudyArgument
+from .terminal import line
 
 if TYPE_CHECKING:
     from results import ResultStore
@@ -48,7 +49,7 @@ def run(
     stored = is_stored_study(source, folder, resolved.config)
     store = ResultStore(folder)
     for skipped in store.skipped():
-        typer.echo(f"batchlaw: {skipped.path}: not read: {skipped.reason}", err=True)
+        line(f"batchlaw: {skipped.path}: not read: {skipped.reason}", err=True)
     # Before anything is written: data that can't be had end the command here, not each trial on its own.
     unfinished = bool(design.missing(rows_that_count(store, retry_failed=retry_failed)))
     baselines = measure_baselines(resolved) if unfinished else {}
@@ -60,17 +61,17 @@ def run(
         rows = rows_that_count(store, retry_failed=retry_failed)
         missing, total = design.missing(rows), len(design.trials(rows))
         if not missing:
-            typer.echo(f"nothing to run: all {total} trials are stored in {folder}")
+            line(f"nothing to run: all {total} trials are stored in {folder}")
         else:
-            typer.echo(f"{len(missing)} of {total} trials to run, into {folder}")
+            line(f"{len(missing)} of {total} trials to run, into {folder}")
             with show_progress(Progress(design, rows), Console(), quiet=quiet) as display:
                 summary = run_missing(resolved, design, store, observer=display, rows=dict(rows), address=address)
-            typer.echo(
+            line(
                 f"{summary.trials} trials stored in {duration(summary.seconds)} on {summary.concurrency} workers, "
                 f"{summary.train_share:.0%} of their time inside training steps"
             )
             if summary.interrupted:
-                typer.echo(f"batchlaw: stopped; the same command goes on with what is missing of {folder}", err=True)
+                line(f"batchlaw: stopped; the same command goes on with what is missing of {folder}", err=True)
                 raise typer.Exit(INTERRUPTED)
         _say_failed(design, store)
         if report:
@@ -85,7 +86,7 @@ def _say_failed(design: Design, store: ResultStore) -> None:
     rows: Rows = stored_rows(store)
     failed = [row for row in study_rows(design, rows) if row["status"] == Status.FAILED]
     if failed:
-        typer.echo(
+        line(
             f"failed, and fitted nowhere: {len(failed)} of {len(design.trials(rows))} trials; "
             f"the first: {failed[0]['message']}; --retry-failed runs them again"
         )

@@ -19,7 +19,8 @@ from .arguments import (
     local_folder,
 )
 from .fit_command import REPORT_FILE, check_folder, table_stem
-from .fit_display import count_sweeps, say
+from .fit_display import count_sweeps
+from .terminal import line, say
 from .tradeoff_display import show_tradeoff
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ def tradeoff(
     paths = _write(analysis, sweeps, folder, title=title, counts=counts, source=runs.origin, notes=notes)
     show_tradeoff(analysis, sweeps.groups, counts, along_targets=bool(target))
     tables = ", ".join(path.name for path in paths if path.suffix == ".csv")
-    typer.echo(f"\ntables: {tables} in {folder}\nreport: {folder / REPORT_FILE}")
+    line()
+    line(f"tables: {tables} in {folder}")
+    line(f"report: {folder / REPORT_FILE}")
 
 
 def _mode(mode: str | None) -> Mode | None:

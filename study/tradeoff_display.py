@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from .fit_display import MOST_IN_TABLE, MOST_IN_WORDS, printable, say
+from .fit_display import MOST_IN_TABLE, MOST_IN_WORDS
+from .terminal import line, plain_table, print_table, say, text_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,16 +46,12 @@ def show_tradeoff(analysis: Analysis, groups: pd.DataFrame, counts: pd.DataFrame
 def _show_table(rows: list[dict[str, Any]]) -> None:
     from analysis.tradeoff_words import B_CRIT, estimate
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("sweep", "S_min (steps)", "E_min (examples)", f"{B_CRIT} (examples per step)", "status"):
-        table.add_column(header)
+    table = plain_table("sweep", "S_min (steps)", "E_min (examples)", f"{B_CRIT} (examples per step)", "status")
     for row in rows[:MOST_IN_TABLE]:
         numbers = [estimate(row[k], row[f"{k}_low"], row[f"{k}_high"]) for k in ("s_min", "e_min", "b_crit")]
-        table.add_row(*(Text(printable(str(cell))) for cell in (row["sweep"], *numbers, row["status"])))
-    console = Console()
-    console = console if console.is_terminal else Console(width=240)
-    console.print()
-    console.print(table)
+        table.add_row(*text_row(row["sweep"], *numbers, row["status"]))
+    line()
+    print_table(table)
     more = len(rows) - MOST_IN_TABLE
     if more > 0:
         say("", f"{more} more sweeps stand in tradeoff.csv.")
