@@ -39,7 +39,6 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.xfail(strict=True, reason="waits for use_safetensors=True in the two loaders of weights")
 def test_weights_in_a_pickle_are_refused(model: Path) -> None:
     from trainers.errors import SettingsError
     from trainers.workloads.pretrained import pretrained_configuration, pretrained_encoder

@@ -106,7 +106,11 @@ def pretrained_encoder(name: str, configuration: Any, *, attention: str) -> nn.M
     quiet_hub()
     try:
         with _quiet_loading():
-            return drop_pooler(AutoModel.from_pretrained(name, config=configuration, attn_implementation=attention))
+            return drop_pooler(
+                AutoModel.from_pretrained(
+                    name, config=configuration, attn_implementation=attention, use_safetensors=True
+                )
+            )
     except Exception as error:  # the library raises many kinds, all meaning that there are no such weights
         raise SettingsError(
             f"workload_settings.model: the weights of {name!r} can't be loaded ({first_line(error)})"
