@@ -111,6 +111,8 @@ def test_a_workload_that_is_not_there_is_one_line(monkeypatch, capsys):
 def test_a_workload_is_trained_twice_and_compared(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("benchmarks.learned.WORKLOADS", {"quadratic": WORKLOADS["quadratic"]})
     monkeypatch.setattr("benchmarks.learned.TABLE", tmp_path / "workloads.md")
+    # It would set this process's arithmetic and threads for all tests that follow.
+    monkeypatch.setattr("benchmarks.learned.prepare_process", lambda *, threads: None)
     monkeypatch.setattr("sys.argv", ["learned"])
     main()
     assert "1 of 1: quadratic" in capsys.readouterr().out
