@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import fsspec
@@ -144,13 +144,18 @@ class ResultStore:
 
     def _statuses(self) -> dict[str, str]:
         if self._read_statuses is None:
-            trials = self.trials()
+            trials = self.trials(("trial_id", "status"))
             self._read_statuses = dict(zip(trials["trial_id"], trials["status"], strict=True))
         return self._read_statuses
 
-    def trials(self) -> pd.DataFrame:
-        """Return one row a trial, columns as in ``TRIAL_COLUMNS``; empty when nothing is stored."""
-        return self.read().trials
+    def trials(self, columns: Sequence[str] = tuple(TRIAL_COLUMNS)) -> pd.DataFrame:
+        """Return one row a trial, with these of ``TRIAL_COLUMNS``; empty when nothing is stored.
+
+        What was measured in the trials' runs is looked at, but not held.
+        """
+        kept = list(dict.fromkeys((*columns, "trial_id", "status")))
+        found, _ = self._tables(lambda trials, *_: (trials[kept],))
+        return one_row_a_trial(found)[0][list(columns)]
 
     def curves(self) -> pd.DataFrame:
         """Return one row a measurement, columns as in ``CURVE_COLUMNS``."""
@@ -162,15 +167,24 @@ class ResultStore:
 
     def read(self) -> StoredTables:
         """Return all tables in one pass over the storage."""
+        tables, skipped = self._tables(lambda *tables: tables)
+        trials, curves, probes = one_row_a_trial(tables)
+        return StoredTables(trials=trials, curves=curves, probes=probes, skipped=skipped)
+
+    def _tables(
+        self, keep: Callable[..., tuple[pd.DataFrame, ...]]
+    ) -> tuple[list[tuple[pd.DataFrame, ...]], list[SkippedFile]]:
+        """Return what ``keep`` leaves of each file's tables, the oldest first, and the files that were not read."""
+        # Parts first: one that is compacted meanwhile is then seen twice, or there; never nowhere.
         parts, skipped = self._read_parts()
-        tables: list[tuple[pd.DataFrame, ...]] = []  # the oldest first
+        newest = keep(*tables_of(parts.values()))
+        found = []
         for path in self._compacted("trials"):
             try:
-                tables.append(self._read_compacted(path))
+                found.append(keep(*self._read_compacted(path)))
             except Exception as error:  # pyarrow raises many types for a damaged file
                 skipped.append(SkippedFile(path=path, reason=_first_line(error)))
-        trials, curves, probes = one_row_a_trial([*tables, tables_of(parts.values())])
-        return StoredTables(trials=trials, curves=curves, probes=probes, skipped=skipped)
+        return [*found, newest], skipped
 
     def _read_compacted(self, path: str) -> tuple[pd.DataFrame, ...]:
         trials = conform(self._read_parquet(path), TRIAL_COLUMNS)
@@ -205,6 +219,8 @@ class ResultStore:
             try:
                 part = parse_part(self._fs.cat_file(path))
                 parts[part["trial"]["trial_id"]] = part
+            except FileNotFoundError:
+                continue  # compacted since the folder was listed: the tables hold it
             except (ValueError, KeyError, OSError) as error:
                 skipped.append(SkippedFile(path=path, reason=_first_line(error)))
         return parts, skipped

@@ -89,7 +89,7 @@ def plan(study: StudyArgument, out: OutOption = None) -> None:
     from results import ResultStore
 
     from .design import Design
-    from .folder import default_folder, stored_rows
+    from .folder import default_folder, stored_outcomes
     from .loading import find_study, load_study
     from .planning import plan as make_plan
     from .planning import plan_summary, plan_table
@@ -97,7 +97,7 @@ def plan(study: StudyArgument, out: OutOption = None) -> None:
 
     resolved = resolve(load_study(find_study(study)))
     design = Design(resolved.config)
-    rows = make_plan(resolved, design, stored_rows(ResultStore(out or default_folder(resolved.config))))
+    rows = make_plan(resolved, design, stored_outcomes(ResultStore(out or default_folder(resolved.config))))
     print_table(plan_table(rows))
     extendable = any(sweep.extend.max_steps_per_side for sweep in resolved.config.sweeps)
     line(plan_summary(rows, extendable=extendable))
@@ -108,11 +108,11 @@ def status(folder: FolderArgument) -> None:
     """Show how far a study is, from its folder; a study may be running there."""
     from .design import Design
     from .display import batch_table, progress_line
-    from .folder import open_folder, stored_rows
+    from .folder import open_folder, stored_outcomes
     from .progress import Progress
 
     config, store = open_folder(folder)
-    snapshot = Progress(Design(config), stored_rows(store)).snapshot()
+    snapshot = Progress(Design(config), stored_outcomes(store)).snapshot()
     print_table(batch_table(snapshot.batches))
     line(progress_line(snapshot))
     for skipped in store.skipped():

@@ -19,10 +19,12 @@ from .terminal import line, plain_table, say, text_row
 
 LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
+DRAWING_SHARE = 0.05
+"""Of the driver's time that drawing may take: a large study is drawn more rarely."""
 
 
 class Display:
-    """An ``Observer`` that feeds ``progress`` and draws it at most every ``seconds``."""
+    """An ``Observer`` that feeds ``progress`` and draws it every ``seconds``, more rarely where drawing takes long."""
 
     def __init__(
         self,
@@ -35,7 +37,7 @@ class Display:
         """Draw for the first time after ``seconds``."""
         self._progress = progress
         self._draw = draw
-        self._seconds = seconds
+        self._seconds = self._pause = seconds
         self._clock = clock
         self._drawn = clock()
 
@@ -47,15 +49,21 @@ class Display:
         """Pass on."""
         self._progress.advanced(trial, step)
 
+    def lost(self, trial: PlannedTrial) -> None:
+        """Pass on."""
+        self._progress.lost(trial)
+
     def stored(self, row: Mapping[str, Any]) -> None:
         """Pass on."""
         self._progress.stored(row)
 
     def tick(self) -> None:
         """Draw when it is time."""
-        if self._clock() - self._drawn >= self._seconds:
+        begun = self._clock()
+        if begun - self._drawn >= self._pause:
             self._draw(self._progress.snapshot())
             self._drawn = self._clock()
+            self._pause = max(self._seconds, (self._drawn - begun) / DRAWING_SHARE)
 
 
 @contextmanager

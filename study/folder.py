@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from results import PROBE, SWEEP, ResultStore
 
 from .baselines import baseline_sentences, read_baselines
 from .config import StudyConfig
-from .design import Design, Rows
+from .design import Design
 from .errors import ConfigError
 from .loading import load_study, resolved_yaml
+from .outcomes import COLUMNS, Outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,9 +30,13 @@ def default_folder(config: StudyConfig) -> Path:
     return Path("results") / config.name
 
 
-def stored_rows(store: ResultStore) -> dict[str, Mapping[str, Any]]:
-    """Return the rows of ``store`` by trial id."""
-    return {row["trial_id"]: row for row in store.trials().to_dict("records")}
+def stored_outcomes(store: ResultStore) -> Outcomes:
+    """Return what is remembered of the trials in ``store``."""
+    outcomes = Outcomes()
+    table = store.trials(COLUMNS)
+    for values in zip(*(table[name].tolist() for name in COLUMNS), strict=True):
+        outcomes.add(dict(zip(COLUMNS, values, strict=True)))
+    return outcomes
 
 
 def write_study(store: ResultStore, config: StudyConfig) -> None:
@@ -68,11 +72,6 @@ def open_folder(folder: Path) -> tuple[StudyConfig, ResultStore]:
     return load_study(folder / STUDY_FILE).config, ResultStore(folder)
 
 
-def study_rows(design: Design, rows: Rows) -> list[Mapping[str, Any]]:
-    """Return the stored rows of this study's trials."""
-    return [rows[trial.trial_id] for trial in design.trials(rows) if trial.trial_id in rows]
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyTables:
     """What is stored of one study.
@@ -96,8 +95,8 @@ def study_tables(design: Design, store: ResultStore) -> StudyTables:
     The store may hold trials of other studies, and other studies may have run some of this one's.
     """
     stored = store.read()
-    rows = {row["trial_id"]: row for row in stored.trials.to_dict("records")}
-    sweeps = {trial.trial_id: trial.sweep for trial in design.trials(rows)}
+    outcomes = Outcomes.of({row["trial_id"]: row for row in stored.trials[list(COLUMNS)].to_dict("records")})
+    sweeps = {trial.trial_id: trial.sweep for trial in design.trials(outcomes)}
     trials = stored.trials[stored.trials["trial_id"].isin(sweeps)]
     trials = trials.assign(study=design.name, sweep=trials["trial_id"].map(sweeps).astype("str"))
     own, probe_runs = (trials[trials["purpose"] == purpose].reset_index(drop=True) for purpose in (SWEEP, PROBE))

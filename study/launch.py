@@ -6,23 +6,26 @@ import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results import ResultStore
+from results.schema import canonical_json
 
+from .agenda import Agenda
 from .cluster import cluster, concurrency
-from .design import Design, PlannedTrial
-from .folder import stored_rows
+from .design import Design
+from .dispatch import Dispatch
+from .folder import stored_outcomes
+from .lane import PlannedTrial
+from .outcomes import Outcomes
+from .recorder import Observer, Recorder
 from .resolve import ResolvedStudy, locate_workload
-from .version import code_version
+from .version import code_digest, code_version
 
 if TYPE_CHECKING:
-    from .recorder import Observer, Recorder
-
-RETRIES = 2
-"""How often a trial is begun again when its worker is lost (killed, out of memory, machine gone)."""
+    from ray import tune
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,8 +53,9 @@ def run_missing(
     store: ResultStore,
     *,
     observer: Observer,
-    rows: dict[str, Mapping[str, Any]] | None = None,
+    outcomes: Outcomes | None = None,
     address: str | None = None,
+    worker: type[tune.Trainable] | None = None,
 ) -> RunSummary:
     """Run every trial that is not done, and those that the results then ask for.
 
@@ -62,97 +66,103 @@ def run_missing(
         design: its trials.
         store: takes the rows; this process must be the only one that writes to it.
         observer: hears how it goes on.
-        rows: what counts as done, by trial id [all that is stored]; what is stored from now on is added.
+        outcomes: what counts as done [all that is stored]; what is stored from now on is added.
         address: a Ray cluster to join; none begins one on this machine.
+        worker: what trains [``study.worker.Worker``].
 
     Raises:
         OSError: the storage refused a row; the study has stopped, all earlier rows are stored.
-        ConfigError: no cluster, or no trial fits on it.
+        ConfigError: no cluster, no trial fits on it, or no worker there can train.
     """
     started = time.monotonic()
-    rows = stored_rows(store) if rows is None else rows
-    before = set(rows)
-    with cluster(study.config.resources, address=address) as scratch:
-        at_once = concurrency(study.config.resources)
-        interrupted, recorder = _tune(study, design, store, rows, observer=observer, at_once=at_once, scratch=scratch)
-    if recorder.storage_error is not None:
-        raise recorder.storage_error
-    store.compact()
-    return RunSummary(
-        trials=len(rows) - len(before),
-        interrupted=interrupted,
-        seconds=time.monotonic() - started,
-        concurrency=at_once,
-        # NaN where a trial failed before it could tell
-        train_seconds=sum(
-            row["train_seconds"] for id_, row in rows.items() if id_ not in before and row["train_seconds"] >= 0
-        ),
-    )
-
-
-def _tune(
-    study: ResolvedStudy,
-    design: Design,
-    store: ResultStore,
-    rows: dict[str, Mapping[str, Any]],
-    *,
-    observer: Observer,
-    at_once: int,
-    scratch: Path,
-) -> tuple[bool, Recorder]:
-    from ray import tune
-
-    from .recorder import Recorder
-    from .sampler import MissingTrials
-    from .stopping import StopOn
-    from .worker import Worker
-
-    resources = study.config.resources
-
-    def settings(trial: PlannedTrial) -> dict[str, Any]:
-        return {
-            "workload": locate_workload(trial.spec.workload, study.folder),
-            "cpus": resources.cpus_per_trial,
-            "gpus": resources.gpus_per_trial,
-        }
-
-    sampler = MissingTrials(design, rows, settings=settings)
+    outcomes = stored_outcomes(store) if outcomes is None else outcomes
     recorder = Recorder(
         store=store,
-        rows=rows,
-        planned=sampler.planned,
+        outcomes=outcomes,
         study=study.config.name,
         code_version=code_version(),
         arithmetic=study.arithmetic,
         observer=observer,
     )
+    with cluster(study.config.resources, address=address) as scratch:
+        at_once = concurrency(study.config.resources)
+        interrupted = _tune(
+            study,
+            Agenda(design, outcomes),
+            recorder,
+            tick=observer.tick,
+            at_once=at_once,
+            scratch=scratch,
+            worker=worker,
+        )
+    store.compact()
+    return RunSummary(
+        trials=recorder.trials,
+        interrupted=interrupted,
+        seconds=time.monotonic() - started,
+        concurrency=at_once,
+        train_seconds=recorder.train_seconds,
+    )
+
+
+def _tune(
+    study: ResolvedStudy,
+    agenda: Agenda,
+    recorder: Recorder,
+    *,
+    tick: Callable[[], None],
+    at_once: int,
+    scratch: Path,
+    worker: type[tune.Trainable] | None,
+) -> bool:
+    """Return whether a signal ended the study."""
+    from ray import tune
+
+    from .desk_actor import open_desk
+    from .sampler import Crews, Switchboard
+    from .stopping import StopOn
+    from .worker import Worker
+
+    def job(trial: PlannedTrial) -> dict[str, str]:
+        location = locate_workload(trial.spec.workload, study.folder)
+        return {"spec": canonical_json(trial.spec.to_dict()), "workload": location}
+
+    resources = study.config.resources
+    desk = open_desk(code=code_digest())
+    dispatch = Dispatch(agenda=agenda, desk=desk, recorder=recorder, job=job, places=at_once)
+    dispatch.hear(*desk.collect(0.0))
+    dispatch.hand_out()
+    settings = {"desk": desk.actor, "cpus": resources.cpus_per_trial, "gpus": resources.gpus_per_trial}
+    crews = Crews(dispatch, settings)
     with _signals() as received:
+        switchboard = Switchboard(dispatch, desk, crews, tick=tick, ended=lambda: bool(received))
         tuner = tune.Tuner(
-            tune.with_resources(Worker, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
+            tune.with_resources(worker or Worker, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
             tune_config=tune.TuneConfig(
-                search_alg=sampler,
+                search_alg=crews,
                 num_samples=-1,
                 max_concurrent_trials=at_once,
-                reuse_actors=True,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
             ),
             run_config=tune.RunConfig(
                 name=study.config.name,
                 storage_path=str(scratch / "tune"),
-                callbacks=[recorder],
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                callbacks=[switchboard],
+                failure_config=tune.FailureConfig(max_failures=0),  # another crew follows one that dies
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
-                stop=StopOn(lambda: bool(received) or recorder.storage_error is not None),
+                stop=StopOn(lambda: bool(received) or dispatch.finished or dispatch.failure is not None),
                 verbose=0,
             ),
         )
         tuner.fit()
-    return bool(received), recorder
+    if dispatch.failure is not None:
+        raise dispatch.failure
+    return bool(received)
 
 
 def _name(trial: Any) -> str:
-    return str(trial.config["trial_id"])
+    return str(trial.config["crew"])
 
 
 @contextlib.contextmanager

@@ -38,20 +38,19 @@ def plan(study: ResolvedStudy, design: Design, rows: Mapping[str, Mapping[str, A
     cost = CostModel(rows.values())
     table = []
     for sweep in design.sweeps:
-        for batch_size, lattice in sweep.lattices.items():
-            span = sweep.span(batch_size, rows)
-            trials = [sweep.trial(batch_size, index, seed) for index in span for seed in sweep.sweep.seeds]
-            missing = [trial for trial in trials if trial.trial_id not in rows]
-            seconds = [cost.seconds(trial) for trial in missing]
-            known = [second for second in seconds if second is not None]
+        for batch_size, lane in sweep.lanes.items():
+            span = lane.span(rows)
+            ids = [lane.trial_id(index, seed) for index in span for seed in sweep.sweep.seeds]
+            missing = sum(trial_id not in rows for trial_id in ids)
+            seconds = cost.seconds(lane.trial(span[0], sweep.sweep.seeds[0]))  # all of them cost the same
             table.append(
                 PlanRow(
                     sweep=sweep.name,
                     arithmetic=study.arithmetic[sweep.name, batch_size],
-                    rates=tuple(lattice.rate(index) for index in span),
-                    trials=len(trials),
-                    stored=len(trials) - len(missing),
-                    missing_seconds=sum(known) if len(known) == len(seconds) else None,
+                    rates=tuple(lane.lattice.rate(index) for index in span),
+                    trials=len(ids),
+                    stored=len(ids) - missing,
+                    missing_seconds=missing * seconds if seconds is not None else (None if missing else 0.0),
                 )
             )
     return table

@@ -54,7 +54,7 @@ def probe(
     from .probe_prediction import predict_by_probes, show_probe_predictions
     from .progress import Progress
     from .resolve import resolve
-    from .retrying import rows_that_count
+    from .retrying import outcomes_that_count
 
     if learning_rate is not None and not 0 < learning_rate < float("inf"):
         raise ConfigError(f"--learning-rate must be positive and finite, but got {learning_rate:g}")
@@ -70,10 +70,10 @@ def probe(
     store = ResultStore(folder)
     with locked(folder):
         write_study(store, resolved.config)
-        rows = rows_that_count(store, retry_failed=True)
-        if design.missing(rows):
-            with show_progress(Progress(design, rows), Console(), quiet=quiet) as display:
-                summary = run_missing(resolved, design, store, observer=display, rows=dict(rows), address=address)
+        outcomes = outcomes_that_count(store, retry_failed=True)
+        if design.missing(outcomes):
+            with show_progress(Progress(design, outcomes), Console(), quiet=quiet) as display:
+                summary = run_missing(resolved, design, store, observer=display, outcomes=outcomes, address=address)
             if summary.interrupted:
                 line("batchlaw: stopped; the same command goes on with what is missing", err=True)
                 raise typer.Exit(INTERRUPTED)

@@ -10,8 +10,9 @@ from typing import Any
 from trainers.errors import SettingsError
 
 from .config import Sweep
-from .design import Design, PlannedTrial, Rows, SweepDesign
+from .design import AnyLane, Design, SweepDesign
 from .errors import ConfigError
+from .lane import Place, PlannedTrial, Rows
 from .probe_runs import with_probes
 from .resolve import ResolvedStudy, locate_workload
 
@@ -54,9 +55,29 @@ class ProbeDesign(Design):
         self.sweeps = ()
         self._runs = list(runs)
 
+    @property
+    def lanes(self) -> Sequence[AnyLane]:
+        """Each run by itself, in their order."""
+        return [_Run(run) for run in self._runs]
+
     def trials(self, rows: Rows) -> list[PlannedTrial]:  # noqa: ARG002
         """Return the runs."""
         return list(self._runs)
+
+
+class _Run:
+    """A lane of one given run."""
+
+    def __init__(self, run: PlannedTrial) -> None:
+        self._run = run
+
+    def missing(self, rows: Rows) -> tuple[int, list[Place]]:
+        """Return that there is one trial, and its place unless it is stored."""
+        return 1, [] if self._run.trial_id in rows else [Place(True, False, 0, 0)]
+
+    def at(self, place: Place) -> PlannedTrial:  # noqa: ARG002
+        """Return the run."""
+        return self._run
 
 
 def plan_probe(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
-
-from ray import tune
-from ray.tune.experiment import Trial
 
 from results import ResultStore
 
-from .design import PlannedTrial
-from .lost_worker import cause_of_loss
+from .lane import PlannedTrial
+from .outcomes import Outcomes
 from .resolve import Arithmetic
-from .rows import failed, trial_row
+from .rows import trial_row
+
+COMPACT_TRIALS = 1000
+COMPACT_SECONDS = 600.0
+"""Parts are moved into tables after so many trials or so long, so that neither folders nor what a crash leaves grow."""
 
 
 class Observer(Protocol):
@@ -26,6 +27,9 @@ class Observer(Protocol):
     def advanced(self, trial: PlannedTrial, step: int) -> None:
         """``trial`` has taken ``step`` steps."""
 
+    def lost(self, trial: PlannedTrial) -> None:
+        """The worker of ``trial`` is gone; it will begin once more."""
+
     def stored(self, row: Mapping[str, Any]) -> None:
         """A trial ended and ``row`` is stored."""
 
@@ -33,74 +37,63 @@ class Observer(Protocol):
         """Some time has passed; called several times a second."""
 
 
-class Recorder(tune.Callback):
-    """Turns the reports of Ray's trials into stored rows."""
+class Recorder:
+    """Turns what the crews tell into stored rows."""
 
     def __init__(
         self,
         *,
         store: ResultStore,
-        rows: dict[str, Mapping[str, Any]],
-        planned: Callable[[str], PlannedTrial],
+        outcomes: Outcomes,
         study: str,
         code_version: str,
         arithmetic: Arithmetic,
         observer: Observer,
     ) -> None:
-        """Write to ``store`` and, after that, to ``rows``, which the sampler reads; ``planned`` finds a trial by id."""
+        """Write to ``store`` and, after that, to ``outcomes``."""
         self._store = store
-        self._rows = rows
-        self._planned = planned
+        self._outcomes = outcomes
         self._study = study
         self._code_version = code_version
         self._arithmetic = arithmetic
         self._observer = observer
-        self._points: dict[str, list[Mapping[str, Any]]] = {}
-        self._probes: dict[str, list[Mapping[str, Any]]] = {}
-        self.storage_error: OSError | None = None
-        """Set when the storage refuses a row; the study must stop."""
+        self._parts = 0
+        self._compacted = time.monotonic()
+        self.trials = 0
+        """Trials stored."""
+        self.train_seconds = 0.0
+        """Time inside optimiser steps, over the trials stored."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Keep nothing: Ray pickles its callbacks for a restore that is never asked for."""
-        return {}
+    def begun(self, trial: PlannedTrial) -> None:
+        """Take note that ``trial`` began, perhaps once more."""
+        self._observer.started(trial)
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
-        """Forget what an earlier attempt at the trial reported."""
-        planned = self._trial(trial)
-        self._points[planned.trial_id], self._probes[planned.trial_id] = [], []
-        self._observer.started(planned)
+    def advanced(self, trial: PlannedTrial, step: int) -> None:
+        """Take note that ``trial`` has taken ``step`` steps."""
+        self._observer.advanced(trial, step)
 
-    def on_trial_result(
+    def lost(self, trial: PlannedTrial) -> None:
+        """Take note that ``trial`` must begin once more."""
+        self._observer.lost(trial)
+
+    def ended(
         self,
-        iteration: int,  # noqa: ARG002
-        trials: list[Trial],  # noqa: ARG002
-        trial: Trial,
-        result: dict[str, Any],
-        **info: Any,  # noqa: ARG002
+        trial: PlannedTrial,
+        outcome: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]] = (),
+        probes: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Collect rows of curves and probes; at the end, store."""
-        planned = self._trial(trial)
-        # Ray keeps the last result of every trial for as long as the study runs.
-        self._points[planned.trial_id] += result.pop("points", ())
-        self._probes[planned.trial_id] += result.pop("probes", ())
-        outcome = result.pop("outcome", None)
-        if outcome is None:
-            self._observer.advanced(planned, result["step"])
-        else:
-            self._end(planned, outcome)
+        """Store ``trial``.
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
-        """Store a trial whose actor was lost more often than is retried."""
-        self._end(self._trial(trial), failed(_cause(trial)))
+        Args:
+            trial: what was run.
+            outcome: see ``trial_row``.
+            points: rows of its curves, with ``results.CURVE_COLUMNS`` but the id.
+            probes: rows of its probes, with ``results.PROBE_COLUMNS`` but the id.
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:  # noqa: ARG002
-        """Let the display move."""
-        self._observer.tick()
-
-    def _trial(self, trial: Trial) -> PlannedTrial:
-        return self._planned(trial.config["trial_id"])
-
-    def _end(self, trial: PlannedTrial, outcome: Mapping[str, Any]) -> None:
+        Raises:
+            OSError: the storage refuses the row; the trial is not stored.
+        """
         row = trial_row(
             trial,
             study=self._study,
@@ -108,17 +101,16 @@ class Recorder(tune.Callback):
             arithmetic=self._arithmetic[trial.sweep, trial.spec.batch_size],
             outcome=outcome,
         )
-        try:
-            self._store.append(row, self._points.pop(trial.trial_id, ()), self._probes.pop(trial.trial_id, ()))
-        except OSError as error:
-            # Raised here it would be taken for a failure of the trial. The launcher stops the study and raises it.
-            self.storage_error = error
-            return
-        self._rows[trial.trial_id] = row
+        self._store.append(row, points, probes)
+        self._outcomes.add(row)
+        self.trials += 1
+        if row["train_seconds"] >= 0:  # NaN where a trial failed before it could tell
+            self.train_seconds += row["train_seconds"]
         self._observer.stored(row)
+        self._compact_now_and_then()
 
-
-def _cause(trial: Trial) -> str:
-    """Return why Ray gave ``trial`` up, as type and first line."""
-    path = trial.error_file  # on this machine; Tune's own accessor looks in the experiment's storage
-    return cause_of_loss(None if path is None else Path(path))
+    def _compact_now_and_then(self) -> None:
+        self._parts += 1
+        if self._parts >= COMPACT_TRIALS or time.monotonic() - self._compacted >= COMPACT_SECONDS:
+            self._store.compact()
+            self._parts, self._compacted = 0, time.monotonic()

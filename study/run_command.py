@@ -11,9 +11,8 @@ from .arguments import OutOption, StudyArgument
 from .terminal import line
 
 if TYPE_CHECKING:
-    from results import ResultStore
-
-    from .design import Design, Rows
+    from .design import Design
+    from .outcomes import Outcomes
 
 INTERRUPTED = 130
 
@@ -40,7 +39,7 @@ def run(
     from .lock import locked
     from .progress import Progress
     from .resolve import resolve
-    from .retrying import rows_that_count
+    from .retrying import outcomes_that_count
 
     source = find_study(study)
     resolved = resolve(load_study(source))
@@ -51,21 +50,21 @@ def run(
     for skipped in store.skipped():
         line(f"batchlaw: {skipped.path}: not read: {skipped.reason}", err=True)
     # Before anything is written: data that can't be had end the command here, not each trial on its own.
-    unfinished = bool(design.missing(rows_that_count(store, retry_failed=retry_failed)))
+    unfinished = design.count(outcomes_that_count(store, retry_failed=retry_failed))[0] > 0
     baselines = measure_baselines(resolved) if unfinished else {}
     with locked(folder):
         if not stored:
             write_study(store, resolved.config)
         if unfinished:
             keep_baselines(folder, store, baselines)
-        rows = rows_that_count(store, retry_failed=retry_failed)
-        missing, total = design.missing(rows), len(design.trials(rows))
+        outcomes = outcomes_that_count(store, retry_failed=retry_failed)
+        missing, total = design.count(outcomes)
         if not missing:
             line(f"nothing to run: all {total} trials are stored in {folder}")
         else:
-            line(f"{len(missing)} of {total} trials to run, into {folder}")
-            with show_progress(Progress(design, rows), Console(), quiet=quiet) as display:
-                summary = run_missing(resolved, design, store, observer=display, rows=dict(rows), address=address)
+            line(f"{missing} of {total} trials to run, into {folder}")
+            with show_progress(Progress(design, outcomes), Console(), quiet=quiet) as display:
+                summary = run_missing(resolved, design, store, observer=display, outcomes=outcomes, address=address)
             line(
                 f"{summary.trials} trials stored in {duration(summary.seconds)} on {summary.concurrency} workers, "
                 f"{summary.train_share:.0%} of their time inside training steps"
@@ -73,20 +72,21 @@ def run(
             if summary.interrupted:
                 line(f"batchlaw: stopped; the same command goes on with what is missing of {folder}", err=True)
                 raise typer.Exit(INTERRUPTED)
-        _say_failed(design, store)
+        _say_failed(design, outcomes)
         if report:
             show_answer(*write_answer(folder, resolved.config, store))
 
 
-def _say_failed(design: Design, store: ResultStore) -> None:
+def _say_failed(design: Design, outcomes: Outcomes) -> None:
     from results import Status
 
-    from .folder import stored_rows, study_rows
-
-    rows: Rows = stored_rows(store)
-    failed = [row for row in study_rows(design, rows) if row["status"] == Status.FAILED]
+    if not any(row["status"] == Status.FAILED for row in outcomes.values()):
+        return
+    trials = design.trials(outcomes)
+    messages = [outcomes[t.trial_id]["message"] for t in trials if t.trial_id in outcomes]
+    failed = [message for message in messages if message]
     if failed:
         line(
-            f"failed, and fitted nowhere: {len(failed)} of {len(design.trials(rows))} trials; "
-            f"the first: {failed[0]['message']}; --retry-failed runs them again"
+            f"failed, and fitted nowhere: {len(failed)} of {len(trials)} trials; "
+            f"the first: {failed[0]}; --retry-failed runs them again"
         )

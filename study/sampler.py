@@ -1,54 +1,112 @@
-"""Hands Ray Tune the trials that are not stored yet, among them those that the results so far ask for."""
+"""Asks Ray Tune for crews, not for trials: Tune starts them, places them and tells of their deaths."""
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from results.schema import canonical_json
+from .desk_actor import RemoteDesk
+from .dispatch import Dispatch
+from .lost_worker import cause_of_loss
 
-from .design import Design, PlannedTrial, Rows
+LISTEN_SECONDS = 0.4
+"""How long the driver listens at the desk, in each turn of Tune's loop, once all crews are there."""
+TURN_SECONDS = 1.0
+"""How long it may go on while there is news."""
 
 
-class MissingTrials(Searcher):
-    """A Tune searcher over a design. ``rows`` is live: the recorder adds what it has stored.
+class Crews(Searcher):
+    """A Tune searcher that suggests as many crews as there is work for. A crew that dies is followed by another one."""
 
-    The stored rows are the only state, so Tune's own saving and restoring of searchers does nothing.
-    """
-
-    def __init__(self, design: Design, rows: Rows, *, settings: Callable[[PlannedTrial], Mapping[str, Any]]) -> None:
-        """Begin with what ``rows`` lacks; ``settings`` adds what a worker needs beyond the specification."""
+    def __init__(self, dispatch: Dispatch, settings: Mapping[str, Any]) -> None:
+        """Give each crew its name and ``settings``."""
         super().__init__()
-        self._design = design
-        self._rows = rows
+        self._dispatch = dispatch
         self._settings = settings
-        self._handed_out: dict[str, PlannedTrial] = {}
-        self._missing: list[PlannedTrial] = []
-        self._rows_seen = -1
+        self._numbers = itertools.count()
+        self.alive: dict[str, str] = {}
+        """Names of the crews that Tune has been given and that have not ended, by Tune's own id."""
 
-    def planned(self, trial_id: str) -> PlannedTrial:
-        """Return a trial that was handed out."""
-        return self._handed_out[trial_id]
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep nothing: Ray pickles its searcher for a restore that is never asked for."""
+        return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # noqa: ARG002
-        """Return the next trial, ``None`` while a running one may ask for more, or ``FINISHED``."""
-        if self._rows_seen != len(self._rows):
-            self._rows_seen = len(self._rows)
-            self._missing = self._design.missing(self._rows)
-        trial = next((trial for trial in self._missing if trial.trial_id not in self._handed_out), None)
-        if trial is not None:
-            self._handed_out[trial.trial_id] = trial
-            spec = canonical_json(trial.spec.to_dict())
-            return {"trial_id": trial.trial_id, "spec": spec, **self._settings(trial)}
-        return None if self._missing else Searcher.FINISHED
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """Return the settings of another crew, ``None`` while there are enough, or ``FINISHED``."""
+        if self._dispatch.finished or self._dispatch.failure:
+            return Searcher.FINISHED
+        if len(self.alive) >= self._dispatch.crews_wanted:
+            return None
+        self.alive[trial_id] = f"crew-{next(self._numbers)}"
+        return {"crew": self.alive[trial_id], **self._settings}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Do nothing: the recorder has stored the trial."""
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002
+        error: bool = False,  # noqa: ARG002
+    ) -> None:
+        """Make room for another crew."""
+        self.alive.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the stored rows are the state."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: the stored rows are the state."""
+
+
+class Switchboard(tune.Callback):
+    """Lets the driver listen at the desk in Tune's own loop, and tells it of crews that end."""
+
+    def __init__(
+        self, dispatch: Dispatch, desk: RemoteDesk, crews: Crews, *, tick: Callable[[], None], ended: Callable[[], bool]
+    ) -> None:
+        """Carry news from ``desk`` to ``dispatch``; call ``tick`` often; stop all crews once ``ended`` holds."""
+        self._dispatch = dispatch
+        self._desk = desk
+        self._crews = crews
+        self._tick = tick
+        self._ended = ended
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep nothing: Ray pickles its callbacks for a restore that is never asked for."""
+        return {}
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
+        """A crew died."""
+        self._dispatch.crew_ended(trial.config["crew"], _cause(trial))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
+        """A crew went home."""
+        self._dispatch.crew_ended(trial.config["crew"], "WorkerLost: its worker left")
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:  # noqa: ARG002
+        """Listen until there is no more news, or Tune has waited long enough."""
+        if self._ended():
+            self._dispatch.stop()
+        until = time.monotonic() + TURN_SECONDS
+        while True:
+            epoch, news = self._desk.collect(0.0 if self._tune_has_work() else LISTEN_SECONDS)
+            self._dispatch.hear(epoch, news)
+            self._tick()
+            if not news or time.monotonic() >= until:
+                return
+
+    def _tune_has_work(self) -> bool:
+        """Whether crews are about to come or to go, which Tune must see to."""
+        alive = self._crews.alive.values()
+        over = self._ended() or self._dispatch.finished or self._dispatch.failure is not None
+        return over or len(alive) < self._dispatch.crews_wanted or not all(map(self._dispatch.is_present, alive))
+
+
+def _cause(trial: Trial) -> str:
+    path = trial.error_file  # on this machine; Tune's own accessor looks in the experiment's storage
+    return cause_of_loss(None if path is None else Path(path))

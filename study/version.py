@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
 import subprocess
 from pathlib import Path
@@ -21,6 +23,18 @@ def code_version() -> str:
         return version
     edited = _git(root, "status", "--porcelain", "--untracked-files=no")
     return f"{version}+g{revision}{'.dirty' if edited else ''}"
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return the SHA-256 of our packages' source as it lies here, wherever it is installed."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for package in ("analysis", "results", "study", "trainers"):
+        for path in sorted((root / package).rglob("*.py")):
+            source = path.read_bytes()
+            digest.update(f"{path.relative_to(root).as_posix()} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -287,3 +287,45 @@ def test_probes_are_no_part_of_a_specification_that_has_none():
     probed = spec(probes={"steps": [1]})
     assert TrialSpec.from_dict(probed.to_dict()) == probed
     assert len({spec().trial_id, probed.trial_id, spec(probes={"steps": [2]}).trial_id}) == 3
+
+
+def test_a_reader_that_meets_a_compaction_sees_every_trial_once(url, monkeypatch):
+    writer = ResultStore(url)
+    for k in range(4):
+        writer.append(row(f"{k:016x}"), points(2))
+    reader = ResultStore(url)
+    read, calls = reader._fs.cat_file, []
+
+    def read_while_it_is_compacted(path, *args, **kwargs):
+        calls.append(path)
+        if len(calls) == 2:  # between listing the parts and reading the second of them
+            writer.compact()
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(reader._fs, "cat_file", read_while_it_is_compacted)
+    stored = reader.read()
+    assert sorted(stored.trials["trial_id"]) == [f"{k:016x}" for k in range(4)]
+    assert len(stored.curves) == 8
+    assert stored.skipped == []
+
+
+def test_trials_of_some_columns_are_those_of_the_whole_table(url):
+    store = ResultStore(url)
+    store.append(row("a" * 16, status="failed", value=1.0), points(2))
+    store.compact()
+    store.append(row("a" * 16, value=2.0), points(3))
+    store.append(row("b" * 16), points(1))
+    some = ResultStore(url).trials(("value", "trial_id"))
+    pd.testing.assert_frame_equal(some, ResultStore(url).read().trials[["value", "trial_id"]])
+    assert some["value"].tolist() == [2.0, 1.5]
+
+
+def test_a_trial_whose_curves_are_damaged_is_not_counted_as_stored(tmp_path):
+    store = ResultStore(tmp_path)
+    store.append(row("a" * 16), points(2))
+    store.compact()
+    curves = tmp_path / "compacted" / "000000-curves.parquet"
+    curves.write_bytes(curves.read_bytes()[:40])
+    assert len(ResultStore(tmp_path).trials(("trial_id",))) == 0
+    ResultStore(tmp_path).append(row("a" * 16), points(2))
+    assert len(ResultStore(tmp_path).read().trials) == 1

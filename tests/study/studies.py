@@ -67,6 +67,7 @@ def row(trial: PlannedTrial, *, status: str = "reached", steps: float = math.nan
         "optimizer": trial.spec.optimizer,
         "batch_size": trial.spec.batch_size,
         "status": status,
+        "message": "",
         "steps_to_target": steps if status == "reached" else math.nan,
         "value": value,
         "steps": trial.steps,

@@ -7,6 +7,7 @@ from rich.console import Console
 from study.cost import CostModel
 from study.design import Design
 from study.display import PLAIN_SECONDS, Display, duration, progress_line, show_progress
+from study.outcomes import Outcomes
 from study.progress import Progress
 
 from .studies import design, resolved_config, row
@@ -19,7 +20,7 @@ def two_seeds() -> Design:
 def test_a_snapshot_counts_what_happened() -> None:
     study = two_seeds()
     a, b, c, d = study.trials({})
-    progress = Progress(study, {a.trial_id: row(a, steps=30)})
+    progress = Progress(study, Outcomes.of({a.trial_id: row(a, steps=30)}))
     progress.started(b)
     progress.started(c)
     progress.stored(row(b, status="diverged"))
@@ -35,7 +36,7 @@ def test_a_snapshot_counts_what_happened() -> None:
 def test_the_time_left_counts_what_running_trials_have_done() -> None:
     study = two_seeds()
     a, b, c, _ = study.trials({})
-    progress = Progress(study, {})
+    progress = Progress(study, Outcomes())
     assert progress.snapshot().seconds_left is None
     progress.stored(row(a))  # took 2 seconds
     progress.started(b)
@@ -85,7 +86,7 @@ def test_plain_output_is_a_line_now_and_then() -> None:
     study = two_seeds()
     console = Console(file=io.StringIO(), force_terminal=False)
     now = [0.0]
-    progress = Progress(study, {})
+    progress = Progress(study, Outcomes())
     lines: list[str] = []
     display = Display(progress, lambda s: lines.append(progress_line(s)), seconds=PLAIN_SECONDS, clock=lambda: now[0])
     for moment in (1.0, 9.9, 10.0, 10.1, 20.0):
@@ -97,12 +98,37 @@ def test_plain_output_is_a_line_now_and_then() -> None:
     assert console.file.getvalue() == ""  # type: ignore[attr-defined]
 
 
+def test_drawing_takes_a_small_share_of_the_time_however_long_it_takes() -> None:
+    now, drawn = [0.0], []
+
+    def draw(_: object) -> None:
+        now[0] += 2.0
+        drawn.append(now[0])
+
+    display = Display(Progress(two_seeds(), Outcomes()), draw, seconds=0.5, clock=lambda: now[0])
+    while now[0] < 100:
+        now[0] += 0.1
+        display.tick()
+    assert drawn == pytest.approx([2.5, 44.5, 86.5], abs=0.5)
+
+
+def test_a_lost_trial_waits_again() -> None:
+    study = two_seeds()
+    progress = Progress(study, Outcomes())
+    first = study.trials({})[0]
+    progress.started(first)
+    progress.lost(first)
+    assert (progress.snapshot().running, progress.snapshot().waiting) == (0, 4)
+
+
 def test_a_terminal_shows_a_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.display.LIVE_SECONDS", 0.0)
     study = two_seeds()
     first = study.trials({})[0]
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with show_progress(Progress(study, {first.trial_id: row(first, steps=12)}), console, quiet=False) as display:
+    with show_progress(
+        Progress(study, Outcomes.of({first.trial_id: row(first, steps=12)})), console, quiet=False
+    ) as display:
         display.tick()
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "1 of 4 trials stored" in shown

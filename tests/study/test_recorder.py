@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +12,11 @@ import pytest
 from results import TRIAL_COLUMNS, ResultStore, TrialSpec
 from results.schema import validate_trial
 from study.cluster import hush_raylet
+from study.outcomes import Outcomes
 from study.progress import Progress
 from study.recorder import Recorder
 from study.resolve import BatchArithmetic
+from study.rows import failed
 
 from .studies import design
 
@@ -46,35 +47,27 @@ FINISHED = {
 
 class Fixture:
     def __init__(self, store: ResultStore) -> None:
-        self.rows: dict[str, Any] = {}
+        self.outcomes = Outcomes()
         self.recorder = Recorder(
             store=store,
-            rows=self.rows,
-            planned=lambda trial_id: {TRIAL.trial_id: TRIAL}[trial_id],
+            outcomes=self.outcomes,
             study="shape",
             code_version="0",
             arithmetic={("bowl", 4): SPLIT},
             observer=_Silent(),
         )
 
-    def start(self) -> None:
-        self.recorder.on_trial_start(0, [], ray_trial())
-
-    def report(self, points: list[dict[str, Any]], outcome: dict[str, Any] | None) -> None:
-        result = {"points": points, "step": 1, "done": outcome is not None, "outcome": outcome}
-        self.recorder.on_trial_result(0, [], ray_trial(), result)
+    def end(self, points: list[dict[str, Any]], outcome: dict[str, Any]) -> None:
+        self.recorder.begun(TRIAL)
+        self.recorder.ended(TRIAL, outcome, points)
 
 
 class _Silent(Progress):
     def __init__(self) -> None:
-        super().__init__(STUDY, {})
+        super().__init__(STUDY, Outcomes())
 
     def tick(self) -> None:
         pass
-
-
-def ray_trial(error_file: Path | None = None) -> Any:
-    return SimpleNamespace(config={"trial_id": TRIAL.trial_id}, error_file=error_file)
 
 
 def point(step: int) -> dict[str, Any]:
@@ -88,9 +81,7 @@ def store(tmp_path: Path) -> ResultStore:
 
 def test_a_finished_trial_is_stored_with_its_curve(store: ResultStore) -> None:
     fixture = Fixture(store)
-    fixture.start()
-    fixture.report([point(0), point(1)], None)
-    fixture.report([point(10)], FINISHED)
+    fixture.end([point(0), point(1), point(10)], FINISHED)
 
     (row,) = store.trials().to_dict("records")
     assert set(row) == set(TRIAL_COLUMNS)
@@ -99,47 +90,47 @@ def test_a_finished_trial_is_stored_with_its_curve(store: ResultStore) -> None:
     assert row["examples_per_second"] == 20
     assert row["micro_batch_size"] == 1  # what was used, not what was planned
     assert store.curves()["step"].tolist() == [0, 1, 10]
-    assert fixture.rows[TRIAL.trial_id]["status"] == "reached"
+    assert fixture.outcomes[TRIAL.trial_id]["status"] == "reached"
+    assert (fixture.recorder.trials, fixture.recorder.train_seconds) == (1, 2.0)
 
 
-def test_a_second_attempt_forgets_the_curve_of_the_first(store: ResultStore) -> None:
+def test_a_lost_worker_is_a_failed_row(store: ResultStore) -> None:
     fixture = Fixture(store)
-    fixture.start()
-    fixture.report([point(0), point(5)], None)
-    fixture.start()
-    fixture.report([point(0)], FINISHED)
-    assert store.curves()["step"].tolist() == [0]
-
-
-def test_a_lost_worker_is_a_failed_row(store: ResultStore, tmp_path: Path) -> None:
-    file = tmp_path / "error.txt"
-    file.write_text("Failure # 1 (occurred at 2026-01-01_00-00-00)\nthe node died\n")
-    fixture = Fixture(store)
-    fixture.start()
-    fixture.recorder.on_trial_error(0, [], ray_trial(file))
+    fixture.end([], failed("WorkerLost: killed"))
     (row,) = store.trials().to_dict("records")
     assert row["status"] == "failed"
-    assert row["message"] == "WorkerLost: the node died"
+    assert row["message"] == "WorkerLost: killed"
     assert math.isnan(row["value"])
     assert (row["micro_batch_size"], row["accumulation_steps"]) == (2, 2)
+    assert fixture.recorder.train_seconds == 0.0
 
 
-def test_a_storage_that_refuses_is_remembered_and_the_trial_stays_missing(tmp_path: Path) -> None:
+def test_a_storage_that_refuses_is_heard_and_the_trial_stays_missing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     fixture = Fixture(ResultStore(tmp_path / "file" / "out"))
-    fixture.start()
-    fixture.report([], FINISHED)
-    assert isinstance(fixture.recorder.storage_error, OSError)
-    assert fixture.rows == {}
+    with pytest.raises(OSError, match="file"):
+        fixture.end([], FINISHED)
+    assert len(fixture.outcomes) == 0
+
+
+def test_parts_become_tables_as_a_study_goes_on(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.recorder.COMPACT_TRIALS", 3)
+    study = design(batch_sizes=[4], learning_rates=[0.1], seeds=list(range(7)))
+    fixture = Fixture(store)
+    left = []
+    for trial in study.trials({}):
+        fixture.recorder.ended(trial, FINISHED, [point(1)])
+        left.append(len(list((Path(store.url) / "parts").iterdir())))
+    assert left == [1, 2, 0, 1, 2, 0, 1]
+    assert len(store.trials()) == len(store.curves()) == 7
 
 
 @pytest.mark.parametrize("status", ["exhausted", "diverged", "failed"])
 def test_every_ending_makes_a_valid_row(status: str, store: ResultStore) -> None:
     fixture = Fixture(store)
-    fixture.start()
     ending: dict[str, Any] = {**FINISHED, "status": status, "steps_to_target": None, "value": math.nan}
-    fixture.report([], ending if status != "failed" else {"status": status, "message": "RuntimeError: no"})
-    row = fixture.rows[TRIAL.trial_id]
+    fixture.end([], ending if status != "failed" else {"status": status, "message": "RuntimeError: no"})
+    (row,) = store.trials().to_dict("records")
     validate_trial(row)
     assert math.isnan(row["steps_to_target"])
     assert math.isnan(row["examples_to_target"])

@@ -1,0 +1,189 @@
+"""The driver's side of the desk: who is to train what next, and what becomes of what the crews tell."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from .agenda import Agenda
+from .desk import Job, Message
+from .errors import ConfigError
+from .lane import PlannedTrial
+from .recorder import Recorder
+from .rows import failed
+
+RETRIES = 2
+"""How often a trial is begun again when its worker is lost (killed, out of memory, machine gone)."""
+STILLBORN = 5
+"""Crews in a row that may end before they ask for a trial; then something is wrong with all of them."""
+
+
+class DriversDesk(Protocol):
+    """What the driver asks of the desk; see ``study.desk.Desk``."""
+
+    def offer(self, jobs: Iterable[Job]) -> None:
+        """Offer ``jobs``."""
+
+    def gone(self, crew: str, cause: str) -> None:
+        """Take note that ``crew`` has ended."""
+
+    def stop(self) -> None:
+        """Send every crew home."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Open:
+    """A trial that is offered or running."""
+
+    trial: PlannedTrial
+    attempt: int = 0
+
+
+class Dispatch:
+    """Hands out trials in the agenda's order, one for each place, and stores each once, however often it is told."""
+
+    def __init__(
+        self,
+        *,
+        agenda: Agenda,
+        desk: DriversDesk,
+        recorder: Recorder,
+        job: Callable[[PlannedTrial], Mapping[str, Any]],
+        places: int,
+    ) -> None:
+        """Begin with the first trials.
+
+        Args:
+            agenda: what is to be run.
+            desk: where crews ask.
+            recorder: takes what ends.
+            job: what a crew needs besides the trial's id.
+            places: crews that have room at a time.
+        """
+        self._agenda = agenda
+        self._desk = desk
+        self._recorder = recorder
+        self._job = job
+        self._places = places
+        self._open: dict[str, _Open] = {}
+        self._epoch = ""
+        self._present: set[str] = set()
+        self._refused: dict[str, str] = {}
+        self._stillborn = 0
+        self._stopped = False
+        self.failure: Exception | None = None
+        """Why the study can't go on; nothing more is handed out."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial that is wanted is stored."""
+        return self._agenda.finished
+
+    @property
+    def crews_wanted(self) -> int:
+        """How many crews are of use: one for each open trial, and those that refuse, which keep their places."""
+        return min(self._places, len(self._open) + len(self._refused))
+
+    def is_present(self, crew: str) -> bool:
+        """Whether ``crew`` has come to the desk."""
+        return crew in self._present
+
+    def hand_out(self) -> None:
+        """Offer trials until there is one for each place; at the end, send the crews home."""
+        jobs = []
+        while len(self._open) < self._places and not self.failure:
+            trial = self._agenda.next()
+            if trial is None:
+                break
+            self._open[trial.trial_id] = _Open(trial=trial)
+            jobs.append(self._job_of(trial.trial_id))
+        if jobs:
+            self._desk.offer(jobs)
+        if self.finished or self.failure:
+            self.stop()
+
+    def stop(self) -> None:
+        """Send the crews home, whatever they do."""
+        if not self._stopped:
+            self._stopped = True
+            self._desk.stop()
+
+    def hear(self, epoch: str, messages: Sequence[Message]) -> None:
+        """Take what the desk collected."""
+        if epoch != self._epoch:
+            self._begin_again(epoch)
+        for message in messages:
+            kind = message["kind"]
+            if kind == "came":
+                self._present.add(message["crew"])
+                self._stillborn = 0
+            elif kind == "refused":
+                self._refuse(message["crew"], message["reason"])
+            else:
+                self._hear_of_trial(kind, message)
+            self.hand_out()
+
+    def crew_ended(self, crew: str, cause: str) -> None:
+        """Take note that Ray ended ``crew``; the desk then tells of its job."""
+        self._desk.gone(crew, cause)
+        self._refused.pop(crew, None)
+        if crew in self._present:
+            self._present.remove(crew)
+        elif not self._stopped:
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN:
+                self.failure = ConfigError(f"{STILLBORN} workers in a row ended before they began a trial: {cause}")
+                self.stop()
+
+    def _hear_of_trial(self, kind: str, message: Message) -> None:
+        known = self._open.get(message["trial_id"])
+        if known is None or known.attempt != message["attempt"]:
+            return  # of an attempt that was given up, or told twice
+        if kind == "begun":
+            self._recorder.begun(known.trial)
+        elif kind == "advanced":
+            self._recorder.advanced(known.trial, message["step"])
+        elif kind == "ended":
+            self._end(known.trial, message["outcome"], message["points"], message["probes"])
+        elif known.attempt < RETRIES:
+            known.attempt += 1
+            self._recorder.lost(known.trial)
+            self._desk.offer([self._job_of(known.trial.trial_id)])
+        else:
+            self._end(known.trial, failed(message["cause"]))
+
+    def _end(
+        self,
+        trial: PlannedTrial,
+        outcome: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]] = (),
+        probes: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        if self.failure:
+            return
+        try:
+            self._recorder.ended(trial, outcome, points, probes)
+        except OSError as error:
+            self.failure = error  # raised by the launcher, once all crews have ended
+            return
+        del self._open[trial.trial_id]
+        self._agenda.stored(trial.trial_id)
+
+    def _refuse(self, crew: str, reason: str) -> None:
+        self._refused[crew] = reason
+        if len(self._refused) >= self._places:
+            self.failure = ConfigError(reason)
+
+    def _begin_again(self, epoch: str) -> None:
+        """Tell a desk that knows nothing what is open; it is the first one, or its process died."""
+        first, self._epoch = not self._epoch, epoch
+        if first:
+            return
+        self._desk.offer([self._job_of(trial_id) for trial_id in self._open])
+        if self._stopped:
+            self._desk.stop()
+
+    def _job_of(self, trial_id: str) -> Job:
+        known = self._open[trial_id]
+        return {"trial_id": trial_id, "attempt": known.attempt, **self._job(known.trial)}

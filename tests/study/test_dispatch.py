@@ -1,0 +1,243 @@
+"""Driver, desk and crews without Ray: each trial is stored once whoever dies, and the study ends."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results import ResultStore
+from study.agenda import Agenda
+from study.design import Design
+from study.desk import Desk
+from study.dispatch import RETRIES, STILLBORN, Dispatch
+from study.errors import ConfigError
+from study.outcomes import Outcomes
+from study.progress import Progress
+from study.recorder import Recorder
+from study.resolve import BatchArithmetic
+
+from .studies import design
+
+FACTS = {"where": "here", "version": "0", "code": ""}
+FINISHED = {"status": "exhausted", "message": "", "steps": 10, "examples": 40, "value": 0.09, "train_seconds": 2.0}
+
+
+class Office:
+    """A dispatch with its desk, whose process may die."""
+
+    def __init__(self, folder: Path, study: Design, *, places: int = 2) -> None:
+        self.store = ResultStore(folder)
+        self.study = study
+        self.outcomes = Outcomes()
+        self.progress = Progress(study, self.outcomes)
+        self.recorder = Recorder(
+            store=self.store,
+            outcomes=self.outcomes,
+            study="shape",
+            code_version="0",
+            arithmetic={
+                (sweep.name, size): BatchArithmetic(
+                    batch_size=size, steps=40, world_size=1, micro_batch_size=size, accumulation_steps=1
+                )
+                for sweep in study.sweeps
+                for size in sweep.lanes
+            },
+            observer=self,  # type: ignore[arg-type]
+        )
+        self.desk = Desk()
+        self.dispatch = Dispatch(
+            agenda=Agenda(study, self.outcomes),
+            desk=self,
+            recorder=self.recorder,
+            job=lambda trial: {"spec": trial.trial_id},
+            places=places,
+        )
+        self.listen()
+        self.dispatch.hand_out()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.desk if hasattr(self.desk, name) else self.progress, name)
+
+    def listen(self) -> None:
+        self.dispatch.hear(*self.desk.collect())
+
+    def take(self, crew: str) -> dict[str, Any] | None:
+        answer = dict(self.desk.ask(crew, FACTS))
+        return answer if answer.pop("kind") == "job" else None
+
+    def end(self, crew: str, job: dict[str, Any], **outcome: Any) -> None:
+        self.desk.end(crew, job, {"outcome": {**FINISHED, **outcome}, "points": [], "probes": []})
+
+
+def six() -> Design:
+    return design(batch_sizes=[2], learning_rates=[0.1, 0.2, 0.4], seeds=[0, 1])
+
+
+def test_trials_come_in_order_one_for_each_place_and_end_in_the_store(tmp_path: Path) -> None:
+    office = Office(tmp_path, six())
+    order = [trial.trial_id for trial in office.study.trials({})]
+    assert office.dispatch.crews_wanted == 2
+    done = []
+    jobs = {crew: office.take(crew) for crew in ("one", "two")}
+    while any(jobs.values()):
+        for crew, job in jobs.items():
+            if job:
+                done.append(job["trial_id"])
+                office.end(crew, job)
+                office.listen()
+                jobs[crew] = office.take(crew)
+    assert done == order
+    assert office.dispatch.finished
+    assert office.dispatch.crews_wanted == 0
+    assert office.desk.ask("one", FACTS)["kind"] == "stop"
+    assert set(office.store.trials()["trial_id"]) == set(order)
+    assert (office.recorder.trials, office.recorder.train_seconds) == (6, 12.0)
+
+
+def test_a_lost_trial_is_begun_again_and_after_some_losses_has_failed(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=1)
+    first = office.study.trials({})[0].trial_id
+    for attempt in range(RETRIES + 1):
+        assert first not in office.outcomes
+        job = office.take(f"crew-{attempt}")
+        assert job is not None
+        assert (job["trial_id"], job["attempt"]) == (first, attempt)
+        office.listen()
+        assert office.progress.snapshot().running == 1
+        office.dispatch.crew_ended(f"crew-{attempt}", "WorkerLost: killed")
+        office.listen()
+        assert office.progress.snapshot().running == 0
+    (row,) = office.store.trials().to_dict("records")
+    assert (row["trial_id"], row["status"], row["message"]) == (first, "failed", "WorkerLost: killed")
+    job = office.take("another")
+    assert job is not None
+    assert job["trial_id"] == office.study.trials({})[1].trial_id
+
+
+def test_a_late_result_of_a_lost_attempt_is_dropped(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=1)
+    job = office.take("one")
+    assert job is not None
+    office.desk.collect()
+    message = {**job, "kind": "ended", "outcome": FINISHED, "points": [], "probes": []}
+    office.dispatch.crew_ended("one", "WorkerLost: no answer")
+    office.listen()
+    office.dispatch.hear(office.desk.epoch, [message])
+    assert len(office.store.trials()) == 0
+    office.dispatch.hear(office.desk.epoch, [{**message, "attempt": 1}, {**message, "attempt": 1}])
+    assert len(office.store.trials()) == 1
+
+
+def test_a_desk_that_dies_costs_no_trial(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=2)
+    job = office.take("one")
+    assert job is not None
+    office.desk = Desk()  # neither the taken nor the offered job is known to it
+    office.listen()
+    assert office.desk.advance("one", job, 3)
+    other = office.take("two")
+    assert other is not None
+    assert {job["trial_id"], other["trial_id"]} == {t.trial_id for t in office.study.trials({})[:2]}
+    office.end("one", job)
+    office.end("two", other)
+    office.listen()
+    assert len(office.store.trials()) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_deaths_at_random_moments_lose_no_trial_and_store_none_twice(tmp_path: Path, seed: int) -> None:
+    study = design(batch_sizes=[2, 4], learning_rates=[0.1, 0.2, 0.4], seeds=[0, 1], extend={"max_steps_per_side": 1})
+    office, chance = Office(tmp_path, study, places=3), random.Random(seed)
+    crews: dict[str, dict[str, Any] | None] = {}
+    named = died = 0
+    while not office.dispatch.finished:
+        while len(crews) < office.dispatch.crews_wanted:
+            crews[f"crew-{named}"] = None
+            named += 1
+        crew = chance.choice(list(crews))
+        job, fate = crews[crew], chance.random()
+        if fate < 0.1:
+            died += 1
+            del crews[crew]
+            office.dispatch.crew_ended(crew, "WorkerLost: killed")
+        elif fate < 0.15:
+            office.desk = Desk()
+        elif fate < 0.5:
+            office.listen()
+        elif job is None:
+            crews[crew] = office.take(crew)
+        elif fate < 0.7:
+            if not office.desk.advance(crew, job, 3):
+                crews[crew] = None
+        else:
+            office.end(crew, job, value=float(int(job["trial_id"], 16) % 7))
+            crews[crew] = None
+    rows = office.store.trials()
+    assert died > 0
+    assert len(rows) == rows["trial_id"].nunique()
+    assert set(rows["trial_id"]) == {trial.trial_id for trial in study.trials(office.outcomes)}
+    assert study.missing(office.outcomes) == []
+
+
+def test_refusing_crews_keep_their_places_and_when_all_refuse_the_study_stops(tmp_path: Path) -> None:
+    office = Office(tmp_path, design(batch_sizes=[2], learning_rates=[0.1], seeds=[0]), places=2)
+    assert office.dispatch.crews_wanted == 1
+    office.take("one")
+    office.desk.refuse("one", None, "node-1: the data are gone")
+    office.listen()
+    assert office.dispatch.failure is None
+    assert office.dispatch.crews_wanted == 2
+    office.take("two")
+    office.desk.refuse("two", None, "node-2: the data are gone")
+    office.listen()
+    assert isinstance(office.dispatch.failure, ConfigError)
+    assert str(office.dispatch.failure) == "node-2: the data are gone"
+    assert office.desk.ask("three", FACTS)["kind"] == "stop"
+
+
+def test_a_refusing_crew_that_ends_makes_room(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=2)
+    office.take("one")
+    office.desk.refuse("one", None, "no")
+    office.listen()
+    office.dispatch.crew_ended("one", "gone")
+    office.take("two")
+    office.desk.refuse("two", None, "no")
+    office.listen()
+    assert office.dispatch.failure is None
+
+
+def test_crews_that_never_come_stop_the_study(tmp_path: Path) -> None:
+    office = Office(tmp_path, six())
+    for number in range(STILLBORN - 1):
+        office.dispatch.crew_ended(f"crew-{number}", "ImportError: no torch")
+    office.take("late")
+    office.listen()  # one that comes shows that it can be done
+    office.dispatch.crew_ended("late", "killed")
+    for number in range(STILLBORN):
+        assert office.dispatch.failure is None
+        office.dispatch.crew_ended(f"more-{number}", "ImportError: no torch")
+    assert str(office.dispatch.failure) == "5 workers in a row ended before they began a trial: ImportError: no torch"
+
+
+def test_a_storage_that_refuses_ends_the_study_and_the_trial_stays_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(tmp_path, six())
+    jobs = {crew: office.take(crew) for crew in ("one", "two")}
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr(ResultStore, "append", refuse)
+    for crew, job in jobs.items():
+        assert job is not None
+        office.end(crew, job)
+    office.listen()
+    assert isinstance(office.dispatch.failure, OSError)
+    assert not office.dispatch.finished
+    assert len(office.outcomes) == 0
+    assert office.desk.ask("one", FACTS)["kind"] == "stop"
