@@ -17,11 +17,15 @@ _BLOCK = 512
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """``batch_size = world_size x accumulation_steps x micro_batch_size``, exactly."""
+    """``batch_size = world_size x accumulation_steps x micro_batch_size``, exactly.
+
+    ``halvings`` counts how often the micro-batch was made smaller for want of memory.
+    """
 
     batch_size: int
     world_size: int
     micro_batch_size: int
+    halvings: int = 0
 
     @property
     def device_share(self) -> int:
@@ -72,9 +76,12 @@ class BatchPlan:
                 f"one example does not fit into the memory of a device (batch_size {self.batch_size} on "
                 f"{self.world_size} workers); use a smaller model, bfloat16, or zero_stage 1 to 3 with more workers"
             )
-        return dataclasses.replace(
-            self, micro_batch_size=largest_divisor(self.device_share, at_most=self.micro_batch_size // 2)
-        )
+        return dataclasses.replace(self.limited(self.micro_batch_size // 2), halvings=self.halvings + 1)
+
+    def limited(self, at_most: int) -> BatchPlan:
+        """Return the plan with the largest micro-batch of at most ``at_most`` examples and of this one's; B stays."""
+        at_most = min(at_most, self.micro_batch_size)
+        return dataclasses.replace(self, micro_batch_size=largest_divisor(self.device_share, at_most=at_most))
 
 
 def plan_batch(batch_size: int, *, world_size: int, micro_batch_size: int | None) -> BatchPlan:

@@ -7,8 +7,6 @@ between steps (out of memory) while B stays.
 
 from __future__ import annotations
 
-import os
-import platform
 from typing import Any, Protocol
 
 import torch
@@ -16,9 +14,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from .batching import BatchPlan, map_tensors, micro_batches
+from .deepspeed_state import DeepSpeedState, EngineState
 from .errors import SettingsError
+from .memory import DoesNotFit, none_if_out_of_memory
 from .optimizers import build_optimizer
 from .pristine import pristine
+from .process import deepspeed_library as _deepspeed
+from .process import hardware_name as hardware_name
+from .process import join_workers as _join_workers
+from .process import prepare_process as prepare_process
 from .settings import TrainSettings
 from .whole import fill_model, fill_state
 from .workload import Batch, LossModule, Workload
@@ -48,12 +52,29 @@ class Engine(Protocol):
         Its parameters are those of ``model``, which came from ``whole_model``. It may be the run's own.
         """
 
+    def read_state(self) -> EngineState:
+        """Return all that the next steps depend on, live. This and the two below are for runs with checkpoints only."""
+
+    def check_state(self, state: EngineState) -> None:
+        """Check that ``state`` is one of an engine like this one.
+
+        Raises:
+            CheckpointError: It is not.
+        """
+
+    def write_state(self, state: EngineState) -> None:
+        """Put a state that was checked into this engine, which has not taken a step; all workers together."""
+
     def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
         """Take one optimiser step on the global ``batch`` at ``rate_factor`` times the peak rate.
 
         Returns:
             The batch's mean loss before the step, a detached float32 scalar on the engine's device,
             equal on all workers.
+
+        Raises:
+            DoesNotFit: Memory is short, and the run has to be started again with a smaller micro-batch.
+            SettingsError: Memory is short, and no smaller micro-batch can help.
         """
 
 
@@ -133,21 +154,36 @@ class DeepSpeedEngine:
             rate_factors=module.rate_factors(settings.learning_rate),
         )
 
+    @property
+    def _state(self) -> DeepSpeedState:
+        return DeepSpeedState(self._engine.module, self._optimizer, zero_stage=self._settings.engine.zero_stage)
+
+    def read_state(self) -> EngineState:
+        """Return weights, buffers, masters and the optimiser's state, live."""
+        return self._state.read()
+
+    def check_state(self, state: EngineState) -> None:
+        """Check that ``state`` has the tensors of this engine."""
+        self._state.check(state)
+
+    def write_state(self, state: EngineState) -> None:
+        """Put ``state`` in the place of this engine's."""
+        self._state.write(state)
+
     def step(self, batch: Batch, *, rate_factor: float) -> torch.Tensor:
-        """Take one optimiser step; on out-of-memory halve the micro-batch and repeat it, B unchanged."""
+        """Take one optimiser step; out of memory, halve the micro-batch and repeat it where that is safe."""
         for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
             group["lr"] = peak * rate_factor
-        while True:
-            try:
-                loss = self._accumulate(batch)
-            except torch.OutOfMemoryError:
-                # The failed attempt's gradients and activations must be gone before the next one.
-                self._engine.zero_grad()
-                torch.cuda.empty_cache()
-                self._shrink()
-                continue
-            self._engine.step()
-            return loss
+        # What filled the memory is freed with the error that said so, so the error is not held on to.
+        while (loss := none_if_out_of_memory(lambda: self._accumulate(batch))) is None:
+            self._shrink()
+        if none_if_out_of_memory(self._take_step) is None:
+            raise self._misfit()
+        return loss
+
+    def _take_step(self) -> bool:
+        self._engine.step()
+        return True
 
     def _accumulate(self, batch: Batch) -> torch.Tensor:
         pieces = self.plan.accumulation_steps
@@ -170,41 +206,29 @@ class DeepSpeedEngine:
         )
 
     def _shrink(self) -> None:
-        if not self._divisible:
-            raise SettingsError(
-                f"a micro-batch of {self.plan.micro_batch_size} examples does not fit into the device's memory, and "
-                "this workload's loss couples the examples of a micro-batch; set engine.micro_batch_size (it becomes "
-                "part of the problem), use bfloat16 or more workers"
-            )
-        if self.world_size > 1:
-            # The others wait in a collective with the old split: only a restart of all workers is safe.
-            raise SettingsError(
-                f"a micro-batch of {self.plan.micro_batch_size} examples does not fit into the memory of worker "
-                f"{self.rank}; set engine.micro_batch_size to {self.plan.halved().micro_batch_size}"
-            )
+        """Halve the micro-batch where no other worker waits for this one, and DeepSpeed holds nothing half reduced."""
+        if not self._divisible or self.world_size > 1 or self._settings.engine.zero_stage > 0:
+            raise self._misfit()
+        # The failed attempt's gradients and activations must be gone before the next one.
+        self._engine.zero_grad()
+        torch.cuda.empty_cache()
         self.plan = self.plan.halved()
 
-
-def prepare_process(*, threads: int) -> None:
-    """Make this process, which trains and does nothing else, ready for its first run.
-
-    Imports what the first engine would import, so that no run's clock counts it. Denormal numbers become zero: a run at
-    a hopeless rate drives its activations there, and processors are several times slower on them.
-    """
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    _deepspeed()
-
-
-def hardware_name() -> str:
-    """Return the accelerator's name, or the processor's."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    def _misfit(self) -> SettingsError:
+        """Return the error that says what does not fit, and what can be done."""
+        lacking = f"a micro-batch of {self.plan.micro_batch_size} examples does not fit into the memory of "
+        if not self._divisible:
+            return SettingsError(
+                f"{lacking}the device, and this workload's loss couples the examples of a micro-batch; set "
+                "engine.micro_batch_size (it becomes part of the problem), use bfloat16 or more workers"
+            )
+        try:
+            smaller = self.plan.halved().micro_batch_size
+        except SettingsError as error:
+            return error
+        return DoesNotFit(
+            f"{lacking}worker {self.rank}; set engine.micro_batch_size to {smaller}", micro_batch_at_most=smaller
+        )
 
 
 def _configuration(settings: TrainSettings, plan: BatchPlan) -> dict[str, Any]:
@@ -220,37 +244,3 @@ def _configuration(settings: TrainSettings, plan: BatchPlan) -> dict[str, Any]:
         "bf16": {"enabled": settings.engine.dtype == "bfloat16"},
         "steps_per_print": None,
     }
-
-
-def _deepspeed() -> Any:
-    """Import DeepSpeed, late and quiet: it probes the machine on import, and only workers need it."""
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    os.environ.setdefault("DS_SKIP_CUDA_CHECK", "1")
-    import logging
-
-    import deepspeed
-    import deepspeed.ops
-
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    if not torch.cuda.is_available():
-        # The first init_distributed would compile a shared-memory kernel for most of a minute, after trial builds of
-        # every other kernel. gloo does the same sums, and one worker needs none.
-        deepspeed.ops.__compatible_ops__ = {}
-    return deepspeed
-
-
-def _join_workers(deepspeed: Any) -> tuple[int, int]:
-    """Join the process group that the launcher announced (RANK, WORLD_SIZE), or form one of one process."""
-    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it even with one process
-    if not torch.distributed.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            torch.distributed.init_process_group(backend)
-        else:
-            # A store in memory in place of a TCP port: nothing to collide with, nothing listening.
-            store = torch.distributed.HashStore()
-            torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
-    if not deepspeed.comm.is_initialized():
-        deepspeed.init_distributed(torch.distributed.get_backend(), auto_mpi_discovery=False, verbose=False)
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()

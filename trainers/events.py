@@ -46,13 +46,45 @@ class Probed:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """The run looked for a checkpoint; always the first event, where checkpoints are kept.
+
+    With ``step`` 0 it begins anew. Otherwise it goes on there, and every ``Measured`` and ``Probed`` of before follows
+    again, so that the events of this attempt are those of the whole run. ``resumes`` counts how often it went on.
+    ``problems`` say, a line each, why newer checkpoints could not be used.
+    """
+
+    step: int
+    examples: int
+    train_seconds: float
+    resumes: int
+    problems: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A checkpoint was written, or could not be: then ``problem`` says why, and the run goes on without.
+
+    ``seconds`` count neither as training nor as evaluation; ``file_bytes`` are those of this worker.
+    """
+
+    step: int
+    examples: int
+    train_seconds: float
+    seconds: float
+    file_bytes: int
+    problem: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Finished:
     """The end of a run, always the last event.
 
     ``status`` is ``reached``, ``exhausted``, ``diverged``, or ``failed`` where the target was met before the first
     step, so that there is nothing to count; ``value`` is the target's metric at the last
     evaluation; ``steps_to_target`` is interpolated between evaluations and ``None`` when not reached.
-    ``probe_seconds`` are in none of the other seconds.
+    ``probe_seconds`` are in none of the other seconds. ``halvings`` counts how often the micro-batch was halved for
+    want of memory, ``resumes`` how often the run went on from a checkpoint.
     """
 
     status: str
@@ -72,3 +104,8 @@ class Finished:
     dtype: str
     zero_stage: int
     hardware: str
+    halvings: int = 0
+    resumes: int = 0
+
+
+Event = Progress | Measured | Probed | Resumed | Kept | Finished

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
 
 import torch
 
+from .checkpoints import Checkpoints
 from .engine import DeepSpeedEngine, Engine, hardware_name
 from .errors import SettingsError
-from .events import Finished, Measured, Probed, Progress
+from .evaluating import broken_value, evaluate
+from .events import Event, Finished, Kept, Measured, Probed, Progress, Resumed
+from .keeper import Keeper
 from .probes.probe import Probe
-from .run_watch import Clock, Crossing, Losses
+from .run_state import Run
 from .seeding import mix
 from .settings import TrainSettings
-from .workload import Workload
+from .workload import Batch, Target, Workload
+
+__all__ = ["Event", "Finished", "Kept", "Measured", "Probed", "Progress", "Resumed", "train"]
 
 # How often the loss is read back. Reading it at every step would stall a GPU's queue.
 _CHECK_STEPS = 8
@@ -27,18 +33,27 @@ def train(
     settings: TrainSettings,
     *,
     build_engine: Callable[[Workload, TrainSettings], Engine] = DeepSpeedEngine,
-) -> Iterator[Progress | Measured | Probed | Finished]:
+    keeper: Keeper | None = None,
+    micro_batch_at_most: int | None = None,
+) -> Iterator[Event]:
     """Train ``workload`` and yield what happens.
 
     Divergence and a missed target are statuses. Exceptions are bugs, or settings that can't be obeyed.
+
+    With a keeper the run goes on from its last checkpoint, if there is one, as if it had never stopped: same losses, to
+    the last bit on the same kind of processor. Several workers make the same call, each with a keeper of its own.
 
     Args:
         workload: the problem.
         settings: how it is trained.
         build_engine: what takes the optimiser steps.
+        keeper: where checkpoints are written and looked for.
+        micro_batch_at_most: what is known to fit into memory; the batch stays.
 
     Raises:
-        SettingsError: the target's metric is not one that the workload reports, or probes can't be had for it.
+        SettingsError: the target's metric is not one that the workload reports, probes can't be had for it, or
+            something does not fit into memory.
+        DoesNotFit: a SettingsError after which the same call with the error's ``micro_batch_at_most`` may do.
     """
     started = time.perf_counter()
     target = settings.target or workload.target
@@ -48,120 +63,165 @@ def train(
             f"but got {target.metric!r}"
         )
     probe = Probe(workload, settings) if settings.probes else None
-    probe_steps = settings.probe_steps()
     engine = build_engine(workload, settings)
+    if micro_batch_at_most is not None:
+        _limit(engine, workload, micro_batch_at_most)
     batches = workload.train_batches(batch_size=settings.batch_size, seed=settings.seed)
     # Dropout and the like draw from torch's global state, in workers that run one trial at a time.
     torch.manual_seed(mix(settings.seed, 1))
-    clock = Clock(setup=time.perf_counter() - started)
-    crossing = Crossing(target)
-    losses = Losses(limit=workload.loss_limit)
-    status, step, value, message = "exhausted", 0, math.nan, ""
+    run = Run(target, loss_limit=workload.loss_limit)
+    checkpoints = Checkpoints(keeper, run, engine=engine, workload=workload, settings=settings) if keeper else None
+    resumed = checkpoints.take_up(batches) if checkpoints else None
+    run.clock.setup_seconds += time.perf_counter() - started
+    if resumed:
+        yield resumed
+        yield from list(run.told)
+    yield from _Training(workload, settings, target, engine, batches, run, probe, checkpoints).events()
 
-    for stop in settings.evaluation.ladder(settings.last_step):
-        while step < stop and not losses.diverged:
-            if probe and step in probe_steps:
-                yield _measure(probe, engine, settings, clock, step=step)
-            with clock.training():
-                pause = time.perf_counter() + _PROGRESS_SECONDS
-                while step < stop:
-                    factor = settings.schedule.factor(
-                        step, total_steps=settings.total_steps, batch_size=settings.batch_size
-                    )
-                    losses.add(engine.step(next(batches), rate_factor=factor))
-                    step += 1
-                    workload.after_step(engine.model, step=step)
-                    if step % _CHECK_STEPS == 0 or step == stop:
-                        losses.read()
-                        if losses.diverged or time.perf_counter() > pause:
-                            break
-                    if step in probe_steps:  # losses stay unread, so that they are summed as without probes
-                        break
-            if step < stop and not losses.diverged:
-                yield Progress(step=step, examples=step * settings.batch_size, train_seconds=clock.train_seconds)
-        values = losses.take()
-        if not losses.diverged:
-            with clock.evaluating():
-                metrics = _evaluate(workload, engine)
-            value = metrics[target.metric]
-            values |= metrics
-        yield Measured(step=step, examples=step * settings.batch_size, train_seconds=clock.train_seconds, values=values)
-        broken = _broken(values, target.metric)
-        if losses.diverged or broken:
-            status = "diverged"
-            message = losses.message or f"{broken} is {values[broken]} after {step} steps"
-            value = math.nan
-            break
-        if step == 0 and target.met_by(value):
-            status = "failed"
-            message = f"the target {target.value:g} is met before training ({value:.4g}); set a harder one"
-            break
-        crossing.see(step, value)
-        if crossing.steps is not None:
-            status = "reached"
-            if settings.budget.stop_at_target:
+
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """A run that has been set up."""
+
+    workload: Workload
+    settings: TrainSettings
+    target: Target
+    engine: Engine
+    batches: Iterator[Batch]
+    run: Run
+    probe: Probe | None
+    checkpoints: Checkpoints | None
+
+    def events(self) -> Iterator[Event]:
+        """Yield what happens, from where the run stands to its end."""
+        run, status, message = self.run, "exhausted", ""
+        last_step = self.settings.last_step
+        for stop in self.settings.evaluation.ladder(last_step):
+            if stop <= run.evaluated_step:
+                continue
+            yield from self._steps_until(stop)
+            measured = self._evaluated()
+            values = measured.values
+            yield self._told(measured)
+            broken = broken_value(values, self.target.metric)
+            if run.losses.diverged or broken:
+                status = "diverged"
+                message = run.losses.message or f"{broken} is {values[broken]} after {run.step} steps"
+                run.value = math.nan
                 break
+            if run.step == 0 and self.target.met_by(run.value):
+                status = "failed"
+                message = f"the target {self.target.value:g} is met before training ({run.value:.4g}); set a harder one"
+                break
+            run.crossing.see(run.step, run.value)
+            if run.crossing.steps is not None and self.settings.budget.stop_at_target:
+                break
+            if self.checkpoints and 0 < run.step < last_step and self.checkpoints.due():
+                yield self.checkpoints.save()
+        if status == "exhausted" and run.crossing.steps is not None:
+            status = "reached"
+        if self.probe and run.step in self.settings.probe_steps() and status in ("exhausted", "reached"):
+            yield self._told(self._probed(self.probe))
+        yield self._finished(status, message)
 
-    if probe and step in probe_steps and status in ("exhausted", "reached"):
-        yield _measure(probe, engine, settings, clock, step=step)
-    yield Finished(
-        status=status,
-        message=message,
-        steps=step,
-        examples=step * settings.batch_size,
-        steps_to_target=crossing.steps if status == "reached" else None,
-        value=value,
-        train_seconds=clock.train_seconds,
-        evaluate_seconds=clock.evaluate_seconds,
-        setup_seconds=clock.setup_seconds,
-        probe_seconds=clock.probe_seconds,
-        world_size=engine.plan.world_size,
-        micro_batch_size=engine.plan.micro_batch_size,
-        accumulation_steps=engine.plan.accumulation_steps,
-        device_batch_size=engine.plan.micro_batch_size,
-        dtype=settings.engine.dtype,
-        zero_stage=settings.engine.zero_stage,
-        hardware=hardware_name(),
-    )
+    def _steps_until(self, stop: int) -> Iterator[Event]:
+        """Take steps up to number ``stop``, with the probes on the way; or fewer, where the losses diverge."""
+        run, losses, probe_steps = self.run, self.run.losses, self.settings.probe_steps()
+        while run.step < stop and not losses.diverged:
+            if self.probe and run.step in probe_steps:
+                yield self._told(self._probed(self.probe))
+            keep = False
+            with run.clock.training():
+                pause = time.perf_counter() + _PROGRESS_SECONDS
+                while run.step < stop:
+                    self._take_step()
+                    if run.step % _CHECK_STEPS == 0 or run.step == stop:
+                        losses.read()
+                        if losses.diverged:
+                            break
+                        keep = self.checkpoints is not None and run.step < stop and self.checkpoints.due()
+                        if keep or time.perf_counter() > pause:
+                            break
+                    if run.step in probe_steps:  # losses stay unread, so that they are summed as without probes
+                        break
+            if keep and self.checkpoints:
+                yield self.checkpoints.save()
+            if run.step < stop and not losses.diverged:
+                yield Progress(step=run.step, examples=self._examples, train_seconds=run.clock.train_seconds)
 
+    def _take_step(self) -> None:
+        settings, run = self.settings, self.run
+        factor = settings.schedule.factor(run.step, total_steps=settings.total_steps, batch_size=settings.batch_size)
+        run.losses.add(self.engine.step(next(self.batches), rate_factor=factor))
+        run.step += 1
+        self.workload.after_step(self.engine.model, step=run.step)
 
-def _broken(values: dict[str, float], metric: str) -> str:
-    """Return the name of a value that says that the weights are lost, or nothing.
+    def _evaluated(self) -> Measured:
+        run = self.run
+        values = run.losses.take()
+        if not run.losses.diverged:
+            with run.clock.evaluating():
+                metrics = evaluate(self.workload, self.engine)
+            run.value = metrics[self.target.metric]
+            values |= metrics
+        run.evaluated_step = run.step
+        return Measured(step=run.step, examples=self._examples, train_seconds=run.clock.train_seconds, values=values)
 
-    The target's must be finite, and none may be NaN: a vote or a count can be made of NaN and look well.
-    """
-    if not math.isfinite(values.get(metric, 0.0)):
-        return metric
-    return next((name for name, value in values.items() if math.isnan(value)), "")
-
-
-def _measure(probe: Probe, engine: Engine, settings: TrainSettings, clock: Clock, *, step: int) -> Probed:
-    before = clock.probe_seconds
-    with clock.probing():
-        measured = probe.measure(engine, step=step)
-    return Probed(
-        step=step,
-        examples=step * settings.batch_size,
-        train_seconds=clock.train_seconds,
-        rows=measured.rows,
-        seconds=clock.probe_seconds - before,
-        equivalent_steps=measured.cost.equivalent_steps(settings.batch_size),
-        gradient_examples=measured.cost.gradient_examples,
-        product_examples=measured.cost.product_examples,
-        loss_examples=measured.cost.loss_examples,
-    )
-
-
-def _evaluate(workload: Workload, engine: Engine) -> dict[str, float]:
-    model = engine.model
-    model.eval()
-    try:
-        with torch.no_grad():
-            metrics = workload.evaluate(model)
-    finally:
-        model.train()
-    if set(metrics) != set(workload.metrics):
-        raise RuntimeError(
-            f"{workload.name}.evaluate must report exactly its metrics {workload.metrics}, but got {tuple(metrics)}"
+    def _probed(self, probe: Probe) -> Probed:
+        clock, step = self.run.clock, self.run.step
+        before = clock.probe_seconds
+        with clock.probing():
+            measured = probe.measure(self.engine, step=step)
+        return Probed(
+            step=step,
+            examples=self._examples,
+            train_seconds=clock.train_seconds,
+            rows=measured.rows,
+            seconds=clock.probe_seconds - before,
+            equivalent_steps=measured.cost.equivalent_steps(self.settings.batch_size),
+            gradient_examples=measured.cost.gradient_examples,
+            product_examples=measured.cost.product_examples,
+            loss_examples=measured.cost.loss_examples,
         )
-    return metrics
+
+    def _told(self, event: Measured | Probed) -> Measured | Probed:
+        if self.checkpoints:
+            self.run.told.append(event)
+        return event
+
+    @property
+    def _examples(self) -> int:
+        return self.run.step * self.settings.batch_size
+
+    def _finished(self, status: str, message: str) -> Finished:
+        run, plan, clock = self.run, self.engine.plan, self.run.clock
+        return Finished(
+            status=status,
+            message=message,
+            steps=run.step,
+            examples=self._examples,
+            steps_to_target=run.crossing.steps if status == "reached" else None,
+            value=run.value,
+            train_seconds=clock.train_seconds,
+            evaluate_seconds=clock.evaluate_seconds,
+            setup_seconds=clock.setup_seconds,
+            probe_seconds=clock.probe_seconds,
+            world_size=plan.world_size,
+            micro_batch_size=plan.micro_batch_size,
+            accumulation_steps=plan.accumulation_steps,
+            device_batch_size=plan.micro_batch_size,
+            dtype=self.settings.engine.dtype,
+            zero_stage=self.settings.engine.zero_stage,
+            hardware=hardware_name(),
+            halvings=plan.halvings,
+            resumes=run.resumes,
+        )
+
+
+def _limit(engine: Engine, workload: Workload, micro_batch_at_most: int) -> None:
+    if micro_batch_at_most < engine.plan.micro_batch_size and not workload.examples_are_independent:
+        raise SettingsError(
+            f"{workload.name} couples the examples of a micro-batch, so that one of {engine.plan.micro_batch_size} "
+            f"can't be made smaller, but only {micro_batch_at_most} are known to fit; set engine.micro_batch_size"
+        )
+    engine.plan = engine.plan.limited(micro_batch_at_most)

@@ -1,4 +1,7 @@
-"""What the loop keeps of a run: losses since the last evaluation, the target's crossing, and the time."""
+"""What the loop keeps of a run: losses since the last evaluation, the target's crossing, and the time.
+
+Each can tell what it knows as plain JSON values, and take them up again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -47,6 +51,15 @@ class Losses:
         self._sum, self._count = 0.0, 0
         return values
 
+    def known(self) -> dict[str, Any]:
+        """Return what is known; all losses must have been read."""
+        assert not self._unread
+        return {"sum": self._sum, "count": self._count, "steps": self._steps}
+
+    def take_up(self, known: dict[str, Any]) -> None:
+        """Go on from what was known."""
+        self._sum, self._count, self._steps = known["sum"], known["count"], known["steps"]
+
 
 class Crossing:
     """The first step at which the metric crosses the target, linear in log steps between evaluations."""
@@ -68,6 +81,15 @@ class Crossing:
                 self.steps = math.exp(log0 + share * (log1 - log0))
         self._before = (step, value)
 
+    def known(self) -> dict[str, Any]:
+        """Return what is known."""
+        return {"before": None if self._before is None else list(self._before), "steps": self.steps}
+
+    def take_up(self, known: dict[str, Any]) -> None:
+        """Go on from what was known."""
+        self._before = None if known["before"] is None else tuple(known["before"])
+        self.steps = known["steps"]
+
 
 class Clock:
     """Seconds inside training, evaluation and probes, with the device's queue drained at each border."""
@@ -76,6 +98,22 @@ class Clock:
         """Begin with ``setup`` seconds that have passed."""
         self.setup_seconds = setup
         self.train_seconds = self.evaluate_seconds = self.probe_seconds = 0.0
+
+    def known(self) -> dict[str, float]:
+        """Return the seconds so far."""
+        return {
+            "setup": self.setup_seconds,
+            "train": self.train_seconds,
+            "evaluate": self.evaluate_seconds,
+            "probe": self.probe_seconds,
+        }
+
+    def take_up(self, known: dict[str, float]) -> None:
+        """Add the seconds that had passed before."""
+        self.setup_seconds += known["setup"]
+        self.train_seconds += known["train"]
+        self.evaluate_seconds += known["evaluate"]
+        self.probe_seconds += known["probe"]
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
