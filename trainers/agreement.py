@@ -20,6 +20,15 @@ def all_say(yes: bool) -> bool:
     return all(answer == b"\1" for answer in from_all(b"\1" if yes else b"\0"))
 
 
+def first_says(yes: bool) -> bool:
+    """Return what worker 0 says; the others' word does not count."""
+    if rank_and_count()[1] == 1:
+        return yes
+    answer = _tensor(b"\1" if yes else b"\0")
+    torch.distributed.broadcast(answer, src=0)
+    return _bytes(answer) == b"\1"
+
+
 def from_first(message: bytes) -> bytes:
     """Return the message of worker 0, of any length; what the others give is not looked at."""
     if rank_and_count()[1] == 1:

@@ -6,6 +6,7 @@ are not in it: a workload's stream depends on the seed alone, so that it is made
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -24,7 +25,7 @@ from .events import Kept, Resumed
 from .keeper import Checkpoint, Keeper
 from .run_state import Run
 from .settings import TrainSettings
-from .tensor_file import read_tensors, write_tensors
+from .tensor_file import CheckpointError, read_tensors, write_tensors
 from .workload import Batch, Workload
 
 
@@ -46,7 +47,7 @@ class Checkpoints:
     ) -> None:
         """Look at a run that has not begun."""
         self._keeper, self._run, self._engine = keeper, run, engine
-        self._batch_size = settings.batch_size
+        self._batch_size, self._last_step = settings.batch_size, settings.last_step
         self._origin = _origin(workload, settings)
 
     def take_up(self, batches: Iterator[Batch]) -> Resumed:
@@ -108,6 +109,9 @@ class Checkpoints:
         check_chance(chance)
         state = EngineState(common=common, own=own, values=values["engine"])
         self._engine.check_state(state)
+        copy.deepcopy(self._run).take_up(checkpoint.run)  # raises where something is missing or no number
+        if not 0 < checkpoint.run["step"] <= self._last_step:
+            raise CheckpointError(f"it stands at step {checkpoint.run['step']} of {self._last_step}")
         return _Found(engine=state, chance=chance, chance_values=values["chance"], run=checkpoint.run)
 
 

@@ -17,7 +17,8 @@ keeps each bit, and the views that DeepSpeed has of its flat tensors.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -100,6 +101,14 @@ class DeepSpeedState:
                 raise CheckpointError(
                     f"{name} must be {_described(tensor)} as in this run, but the checkpoint's is {_described(theirs)}"
                 )
+        masters = self._masters()
+        for number, key, value in _state_of(state):
+            if not 0 <= number < len(masters):
+                raise CheckpointError(f"it holds {key} {number}, and this run's optimiser moves {len(masters)} tensors")
+            if isinstance(value, torch.Tensor) and value.ndim and value.shape != masters[number].shape:
+                raise CheckpointError(f"{key} must be like {_described(masters[number])}, but is {_described(value)}")
+        if (count := len(state.values["groups"])) != len(self._optimizer.param_groups):
+            raise CheckpointError(f"it holds {count} groups, and this run has {len(self._optimizer.param_groups)}")
 
     @torch.no_grad()
     def write(self, state: EngineState) -> None:
@@ -118,25 +127,22 @@ class DeepSpeedState:
             self._wrapper.checkpoint_event_epilogue()
         masters = self._masters()
         self._optimizer.state.clear()
-        for name, value in [*found.items(), *state.values["state"].items()]:
-            kind, _, rest = name.partition(" ")
-            if kind != _STATE:
-                continue
-            number, _, key = rest.partition(" ")
-            master = masters[int(number)]
+        on_processor = set(state.values["on_processor"])
+        for number, key, value in _state_of(state):
             if isinstance(value, torch.Tensor):
-                device = torch.device("cpu") if name in state.values["on_processor"] else master.device
-                value = value.to(device, copy=True)
-            self._optimizer.state[master][key] = value
+                stays = f"{_STATE} {number} {key}" in on_processor
+                value = value.to("cpu" if stays else masters[number].device, copy=True)
+            self._optimizer.state[masters[number]][key] = value
         for group, numbers in zip(self._optimizer.param_groups, state.values["groups"], strict=True):
             group.update(numbers)
 
     def _fixed(self) -> dict[str, torch.Tensor]:
         """Return the tensors that exist from the start: all but the optimiser's state."""
-        # Stage 3 leaves an empty shell of a weight, with this worker's part beside it.
+        module: Any = self._module
         weights = {
+            # Stage 3 leaves an empty shell of a weight, with this worker's part beside it.
             f"{_WEIGHT} {name}": weight.ds_tensor.data if self._stage == 3 else weight.data
-            for name, weight in self._module.named_parameters()
+            for name, weight in module.named_parameters()
         }
         buffers = {f"{_BUFFER} {name}": buffer for name, buffer in self._module.named_buffers()}
         trained = {id(weight) for weight in self._module.parameters()}
@@ -152,6 +158,15 @@ class DeepSpeedState:
         if self._stage == 3:
             return list(self._wrapper.fp32_partitioned_groups_flat)
         return [master for group in self._optimizer.param_groups for master in group["params"]]
+
+
+def _state_of(state: EngineState) -> Iterator[tuple[int, str, Any]]:
+    """Yield the optimiser's state: the number of what it moves, the key, and the tensor or plain value."""
+    for name, value in itertools.chain(state.common.items(), state.own.items(), state.values["state"].items()):
+        kind, _, rest = name.partition(" ")
+        if kind == _STATE:
+            number, _, key = rest.partition(" ")
+            yield int(number), key, value
 
 
 def _numbers_of(group: Mapping[str, Any]) -> dict[str, Any]:

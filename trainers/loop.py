@@ -15,6 +15,7 @@ from .errors import SettingsError
 from .evaluating import broken_value, evaluate
 from .events import Event, Finished, Kept, Measured, Probed, Progress, Resumed
 from .keeper import Keeper
+from .memory import none_if_out_of_memory
 from .probes.probe import Probe
 from .run_state import Run
 from .seeding import mix
@@ -63,7 +64,12 @@ def train(
             f"but got {target.metric!r}"
         )
     probe = Probe(workload, settings) if settings.probes else None
-    engine = build_engine(workload, settings)
+    engine = none_if_out_of_memory(lambda: build_engine(workload, settings))
+    if engine is None:
+        raise SettingsError(
+            f"the model of {workload.name} and its optimiser do not fit into the memory of a worker; use a smaller "
+            "model, bfloat16, or zero_stage 1 to 3 with more workers"
+        )
     if micro_batch_at_most is not None:
         _limit(engine, workload, micro_batch_at_most)
     batches = workload.train_batches(batch_size=settings.batch_size, seed=settings.seed)
@@ -161,7 +167,12 @@ class _Training:
         values = run.losses.take()
         if not run.losses.diverged:
             with run.clock.evaluating():
-                metrics = evaluate(self.workload, self.engine)
+                metrics = none_if_out_of_memory(lambda: evaluate(self.workload, self.engine))
+            if metrics is None:
+                raise SettingsError(
+                    f"the evaluation of {self.workload.name} does not fit into the memory of a worker; let it see "
+                    "fewer examples at once, or use a smaller model"
+                )
             run.value = metrics[self.target.metric]
             values |= metrics
         run.evaluated_step = run.step

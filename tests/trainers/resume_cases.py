@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import weakref
 
 import numpy as np
 import torch
@@ -41,12 +42,13 @@ class Course:
 
     def __init__(self, workload, settings, *, keeper=None, until=None, seed=0, **options):
         """Stop after the checkpoint of step ``until`` as a process does that is killed: nothing is told any more."""
-        self.engine = None
+        self.engine, self._settings = None, settings
 
         def build(*args):
             self.engine = DeepSpeedEngine(*args)
             return self.engine
 
+        next(workload.train_batches(batch_size=1, seed=0))  # what it imports may draw from Python's generator, once
         np.random.seed(seed)
         random.seed(seed)
         self.events = []
@@ -67,10 +69,31 @@ class Course:
     @property
     def left(self):
         """Weights, buffers, masters, the optimiser's state and what chance brings next, as plain numbers."""
-        state = self.engine.read_state()
-        tensors = {name: tensor.double().tolist() for name, tensor in {**state.common, **state.own}.items()}
         chance = [*torch.rand(3).tolist(), *np.random.rand(3), random.random()]
-        return tensors | {"values": state.values, "chance": chance}
+        state = self.engine.read_state()
+        tensors = {**state.common, **state.own}
+        if self._settings.engine.zero_stage == 3:
+            tensors = self._whole(tensors)
+        numbers = {name: tensor.double().tolist() for name, tensor in tensors.items()}
+        return numbers | {"values": state.values, "chance": chance}
+
+    def _whole(self, parts):
+        """Put parts together: DeepSpeed fills up the last of them with whatever lay there."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        whole = self.engine.whole_model()
+        state = self.engine.whole_optimizer(whole).state
+        found = {name: tensor for name, tensor in parts.items() if name.startswith("buffer ")}
+        for (name, weight), sharded in zip(whole.named_parameters(), self.engine.model.parameters(), strict=True):
+            found[f"weight {name}"] = weight
+            found |= {f"state {name} {key}": torch.as_tensor(value) for key, value in state.get(weight, {}).items()}
+            if sharded.requires_grad:
+                found[f"master {name}"] = safe_get_full_fp32_param(sharded)
+        return found
+
+    @property
+    def measured(self):
+        return [event for event in self.events if isinstance(event, Measured)]
 
     @property
     def resumed(self):
@@ -84,3 +107,39 @@ class Course:
 def _plain(event, *, leave_out):
     values = dataclasses.asdict(event)
     return repr({key: value for key, value in values.items() if "seconds" not in key and key not in leave_out})
+
+
+class Cramped:
+    """A workload that runs out of memory where a pass has more than ``limit`` examples, from pass ``since`` on."""
+
+    def __init__(self, inner, limit, *, since=0, error=None, in_backward=False):
+        self._inner, self._limit, self._since, self._in_backward = inner, limit, since, in_backward
+        self._error = error or RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes")
+        self.passes, self.held, self.still_held = 0, [], 0
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def loss(self, model, batch):
+        self.still_held += sum(ref() is not None for ref in self.held)
+        size = len(batch["tokens"] if isinstance(batch, dict) else batch[0])
+        loss = self._inner.loss(model, batch)
+        self.passes += 1
+        if size <= self._limit or self.passes <= self._since:
+            return loss
+        activation = loss * 1.0
+        self.held.append(weakref.ref(activation))
+        if self._in_backward:
+            return _Raises.apply(activation, self._error)
+        raise type(self._error)(*self._error.args)  # a new one: an error that is kept keeps what its frames hold
+
+
+class _Raises(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, loss, error):
+        ctx.error = error
+        return loss * 1.0
+
+    @staticmethod
+    def backward(ctx, _gradient):
+        raise type(ctx.error)(*ctx.error.args)

@@ -272,6 +272,15 @@ def test_checkpoints_are_due_in_time_and_never_take_more_than_a_twentieth_of_it(
     assert keeper.due()
 
 
+def test_a_keeper_in_a_hurry_is_due_once():
+    keeper = Keeper(own_memory(), "/run", every_seconds=1e9)
+    assert not keeper.due()
+    keeper.hurry()
+    assert keeper.due()
+    save(keeper, 8)
+    assert not keeper.due()
+
+
 def test_a_manifest_can_be_read_by_hand(place):
     save(keep(place, origin={"code": "91af"}), 8)
     told = json.loads(json.loads(place[0].cat_file(path_of(place, 8, "manifest.json")))["checkpoint"])

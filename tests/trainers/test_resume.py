@@ -1,8 +1,12 @@
 """A run that goes on from a checkpoint is bit for bit the run that was never cut off."""
 
+import json
+
 import pytest
 import torch
 
+from trainers import keeper
+from trainers.engine import DeepSpeedEngine
 from trainers.errors import SettingsError
 from trainers.loop import Finished, Kept, Measured, Probed
 from trainers.memory import DoesNotFit
@@ -11,6 +15,7 @@ from trainers.workloads import WORKLOADS, load_workload
 
 from .helpers import run_settings
 from .probe_cases import EVERYTHING, TINY_BERT, SmallCNN
+from .probe_workers import pieces_of
 from .resume_cases import Course, eager, own_memory
 from .test_workload_contract import RATES, SMALL, prepared
 
@@ -79,6 +84,17 @@ def test_every_zero_stage_goes_on_with_one_worker(stage):
         evaluation={"points": 1},
     )
     assert_goes_on_alike(bert, settings, until=8, kept=[])
+
+
+def test_stage_3_has_small_tensors_whole_after_a_checkpoint_as_before_it():
+    settings = run_settings(optimizer="adamw", engine={"zero_stage": 3}, **STEPS)
+    cut = Course(bert(), settings, keeper=eager(own_memory()), until=8)
+    engine = DeepSpeedEngine(bert(), settings)
+    engine.write_state(cut.engine.read_state())
+    assert pieces_of(engine) == pieces_of(cut.engine)
+    assert "ZeroParamStatus.AVAILABLE" in pieces_of(engine)
+    for (name, ours), theirs in zip(engine.model.named_parameters(), cut.engine.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
 
 
 class Chancy(SmallCNN):
@@ -224,6 +240,36 @@ def test_a_checkpoint_whose_tensors_do_not_fit_is_not_used(monkeypatch):
         "weight model.0.weight must be [3, 1, 3, 3] of float32 as in this run, but the checkpoint's is [2, 1, 3, 3]"
         in other.resumed.problems[0]
     )
+
+
+def forged(files, change):
+    """Change what a checkpoint says of the run, with a digest to match."""
+    (path,) = (path for path in files.find("/run") if path.endswith("manifest.json"))
+    told = json.loads(json.loads(files.cat_file(path))["checkpoint"])
+    change(told)
+    files.pipe_file(path, keeper._signed(told))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda told: told["run"].update(step=10**12), "it stands at step 1000000000000 of 20"),
+        (lambda told: told["run"].update(step=0), "it stands at step 0 of 20"),
+        (lambda told: told["run"].pop("losses"), "losses"),
+        (lambda told: told["run"].update(told=[{"step": 1}]), "required keyword-only argument"),
+        (lambda told: told.pop("origin"), "origin"),
+        (lambda told: told["files"].clear(), "it is of -1 workers, and this run has 1"),
+    ],
+)
+def test_a_checkpoint_that_says_nonsense_is_not_used(change, said):
+    files, settings = own_memory(), run_settings(**STEPS)
+    Course(bert(), settings, keeper=eager(files), until=7)
+    forged(files, change)
+    through = Course(bert(), settings)
+    again = Course(bert(), settings, keeper=eager(files))
+    assert again.resumed.step == 0
+    assert said in again.resumed.problems[0]
+    assert again.curve == through.curve
 
 
 def test_the_smaller_micro_batch_of_a_run_is_kept():
