@@ -155,6 +155,8 @@ TRIAL_COLUMNS: Mapping[str, Column] = {
     "started_at": _column("str", "UTC", "ISO 8601 time at which the trial began"),
     "spec": _column("str", "JSON", "the whole specification"),
     "purpose": _column("str", "", "sweep, or probe: a cell's run once more with probes, part of no fit", SWEEP),
+    "halvings": _column("int64", "", "how often the micro-batch was halved for want of memory", 0),
+    "resumes": _column("int64", "", "how often the trial went on from a checkpoint", 0),
 }
 
 CURVE_COLUMNS: Mapping[str, Column] = {

@@ -79,7 +79,7 @@ def _start(resources: Resources, scratch: Path) -> None:
     import ray
 
     ray.init(
-        num_cpus=max(core_count(), resources.cpus_per_trial * (resources.max_concurrent or 1)),
+        num_cpus=max(core_count(), resources.cpus_per_worker * (resources.max_concurrent or 1)),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.CRITICAL,
@@ -106,13 +106,13 @@ def concurrency(resources: Resources) -> int:
     import ray
 
     total = ray.cluster_resources()
-    fit = int(total.get("CPU", 0) // resources.cpus_per_trial)
-    if resources.gpus_per_trial:
-        fit = min(fit, int(total.get("GPU", 0) / resources.gpus_per_trial))
+    fit = int(total.get("CPU", 0) // resources.cpus_per_worker)
+    if resources.gpus_per_worker:
+        fit = min(fit, int(total.get("GPU", 0) / resources.gpus_per_worker))
     if fit < 1:
         raise ConfigError(
-            f"resources: a trial must fit on the cluster, but needs {resources.cpus_per_trial} CPUs and "
-            f"{resources.gpus_per_trial:g} GPUs where there are {total.get('CPU', 0):g} and {total.get('GPU', 0):g}"
+            f"resources: a trial must fit on the cluster, but needs {resources.cpus_per_worker} CPUs and "
+            f"{resources.gpus_per_worker:g} GPUs where there are {total.get('CPU', 0):g} and {total.get('GPU', 0):g}"
         )
     return min(fit, resources.max_concurrent or fit)
 

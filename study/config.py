@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
     Strict,
-    StringConstraints,
     Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-NAME_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)]
-Count = Annotated[int, Strict(), Field(ge=1)]
-Rate = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
-
-
-def _json(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"holds a value that JSON can't: {error}") from None
-    return value
-
-
-Section = Annotated[dict[str, Any], AfterValidator(_json)]
-"""A group of settings that ``trainers`` reads and checks."""
-
-
-class Model(BaseModel):
-    """Base of every part of a study: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Resources(Model):
-    """What one trial gets, and how many run at a time (as many as fit when left out)."""
-
-    cpus_per_trial: Count = 1
-    gpus_per_trial: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = 0.0
-    max_concurrent: Count | None = None
+from .loggers_config import Loggers
+from .model import Count, Model, Name, Rate, Section, json_section
+from .resources import Resources
 
 
 class RateWindow(Model):
@@ -132,7 +101,7 @@ class Probes(Model):
 
     @model_validator(mode="after")
     def _measurement(self) -> Probes:
-        settings = _json(self.measurement)
+        settings = json_section(self.measurement)
         points = _POINT_KEYS & settings.keys()
         if points:
             raise ValueError(f"fractions say where to measure, so leave out {min(points)}")
@@ -233,7 +202,10 @@ class StudyConfig(Model):
     description: str = ""
     workload_folder: str | None = None
     """Where relative paths of workloads start; the folder of the study's file when left out."""
+    storage_path: str | None = None
+    """Folder or URL (s3://, gs://, any of fsspec) under which results land in ``<storage_path>/<name>``."""
     resources: Resources = Resources()
+    loggers: Loggers = Loggers()
     sweeps: Annotated[list[Sweep], Field(min_length=1)]
 
     @field_validator("sweeps")

@@ -132,12 +132,12 @@ def _tune(
     dispatch = Dispatch(agenda=agenda, desk=desk, recorder=recorder, job=job, places=at_once)
     dispatch.hear(*desk.collect(0.0))
     dispatch.hand_out()
-    settings = {"desk": desk.actor, "cpus": resources.cpus_per_trial, "gpus": resources.gpus_per_trial}
+    settings = {"desk": desk.actor, "cpus": resources.cpus_per_worker, "gpus": resources.gpus_per_worker}
     crews = Crews(dispatch, settings)
     with _signals() as received:
         switchboard = Switchboard(dispatch, desk, crews, tick=tick, ended=lambda: bool(received))
         tuner = tune.Tuner(
-            tune.with_resources(worker or Worker, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
+            tune.with_resources(worker or Worker, {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}),
             tune_config=tune.TuneConfig(
                 search_alg=crews,
                 num_samples=-1,

@@ -69,6 +69,8 @@ def trial_row(
         "started_at": outcome.get("started_at", _now()),
         "spec": canonical_json(spec.to_dict()),
         "purpose": trial.purpose,
+        "halvings": outcome.get("halvings", 0),
+        "resumes": outcome.get("resumes", 0),
     }
 
 

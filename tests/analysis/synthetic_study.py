@@ -94,6 +94,8 @@ _COMMON = {
     "workload": "bert-mlm",
     "schedule": "constant",
     "purpose": "sweep",
+    "halvings": 0,
+    "resumes": 0,
     "probe_seconds": 0.0,
     "mode": "min",
     "evaluate_seconds": 0.4,

@@ -1,0 +1,45 @@
+"""What a study says of the machines it needs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, AliasChoices, Field, Strict, field_validator
+
+from .model import Count, Model, Rate
+
+
+def _positive_resources(custom: dict[str, float]) -> dict[str, float]:
+    reserved = {"CPU": "cpus_per_worker", "GPU": "gpus_per_worker", "memory": "memory_gib_per_worker"}
+    for name in custom:
+        if name in reserved:
+            raise ValueError(f"{name} is asked for by {reserved[name]}")
+    return custom
+
+
+class Resources(Model):
+    """What a trial gets, and how many run at a time (as many as fit when left out)."""
+
+    workers: Count | None = None
+    """Data-parallel workers of a trial, which share its batch; ``engine.workers`` of the sweeps when left out, or 1."""
+    cpus_per_worker: Annotated[Count, Field(validation_alias=AliasChoices("cpus_per_worker", "cpus_per_trial"))] = 1
+    gpus_per_worker: Annotated[
+        Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)],
+        Field(validation_alias=AliasChoices("gpus_per_worker", "gpus_per_trial")),
+    ] = 0.0
+    """A part of one GPU packs several workers on it; more than one must be whole."""
+    memory_gib_per_worker: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] | None = None
+    custom: Annotated[dict[str, Rate], AfterValidator(_positive_resources)] = {}
+    """Custom resources of Ray that a worker needs, by name, such as ``{a100: 1}``."""
+    one_node: bool = False
+    """Whether all workers of a trial must be on one machine."""
+    max_concurrent: Count | None = None
+    checkpoint_seconds: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] | None = 60.0
+    """Between two checkpoints of a trial, from which it goes on when its worker is lost; null for none."""
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _whole_gpus(cls, gpus: float) -> float:
+        if gpus > 1 and not gpus.is_integer():
+            raise ValueError(f"more than one GPU must be a whole number, but got {gpus:g}")
+        return gpus
