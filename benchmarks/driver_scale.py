@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import multiprocessing
 import os
 import tempfile
@@ -184,6 +185,7 @@ def _idle_worker() -> Any:
     class _Idle(tune.Trainable):
         def setup(self, config: Mapping[str, Any]) -> None:
             self._config = config
+            gc.freeze()  # as the platform's worker does after its imports
 
         def step(self) -> dict[str, Any]:
             work(RemoteDesk(self._config["desk"]), crew=self._config["crew"], train=_answer, facts=facts())
