@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -181,12 +182,18 @@ PROBE_COLUMNS: Mapping[str, Column] = {
 }
 
 
+_TRIAL_ID = re.compile("[0-9a-f]{16}")
+
+
 def validate_trial(row: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` unless ``row`` has exactly the columns of ``TRIAL_COLUMNS`` and sane values."""
     missing = sorted(TRIAL_COLUMNS.keys() - row.keys())
     unknown = sorted(row.keys() - TRIAL_COLUMNS.keys())
     if missing or unknown:
         raise ValueError(f"a trial row has the columns of TRIAL_COLUMNS, but got missing {missing}, unknown {unknown}")
+    if not _TRIAL_ID.fullmatch(str(row["trial_id"])):
+        # Ids name files, also those read from files that somebody else wrote.
+        raise ValueError(f"trial_id must be sixteen hexadecimal digits, but got {row['trial_id']!r}")
     if row["status"] not in set(Status):
         raise ValueError(f"status must be one of {[str(s) for s in Status]}, but got {row['status']!r}")
     if row["purpose"] not in (SWEEP, PROBE):

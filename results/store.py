@@ -1,4 +1,4 @@
-"""The only door to stored rows: append-only, atomic, on any fsspec URL.
+"""The only door to stored rows: append-only, atomic, in a folder or an object store.
 
 Layout under the store's root: ``parts/<trial_id>.json`` holds one finished trial with its curves and probes;
 ``compacted/<n>-trials.parquet``, ``<n>-curves.parquet`` and ``<n>-probes.parquet`` hold many. A part is removed only
@@ -8,18 +8,26 @@ is stored more than once, readers take the row that did not fail, and among equa
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import fsspec
 import pandas as pd
 
 from .duplicates import one_row_a_trial
 from .parts import MEASURED, conform, parse_part, part_of, tables_of
 from .schema import PROBE, TRIAL_COLUMNS, Status, validate_trial
+from .storage import Storage, StorageFailure, open_storage
+
+Keep = Callable[..., tuple[pd.DataFrame, ...]]
+"""Takes the tables of one file and returns what of them is held."""
+
+_PARTS, _COMPACTED = "parts", "compacted"
+_MOST_READINGS = 10
+"""A compaction lasts longer than a reading: to meet ten in a row, files must vanish without being moved."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,16 +58,16 @@ class StoredTables:
 class ResultStore:
     """Trials, curves and probes of one study. One process writes (the driver); any number may read meanwhile."""
 
-    def __init__(self, url: str | os.PathLike[str]) -> None:
-        """Point at ``url``: a local folder, or any URL fsspec knows. Nothing is created or read yet."""
-        self.url = os.fspath(url)
-        # A local path is taken as it is: fsspec would read some characters, such as "::", as its own.
-        self._local = "://" not in self.url or self.url.startswith("file://")
-        if self._local:
-            self._fs: Any = fsspec.filesystem("file")
-            self._root = os.path.abspath(os.path.expanduser(self.url.removeprefix("file://")))
-        else:
-            self._fs, self._root = fsspec.core.url_to_fs(self.url)
+    def __init__(self, place: str | os.PathLike[str] | Storage) -> None:
+        """Point at a local folder, a URL or a storage. Nothing is created or read yet.
+
+        Raises:
+            StorageError: it can't be a place of results.
+        """
+        self.storage = open_storage(place)
+        self.url = self.storage.url
+        self.before_writing: Callable[[], None] = lambda: None
+        """Called before anything is written; what it raises is raised, and nothing is written."""
         self._read_statuses: dict[str, str] | None = None
 
     # -- writing ------------------------------------------------------------------------------------
@@ -87,22 +95,24 @@ class ResultStore:
         trial_id = trial["trial_id"]
         if self._statuses().get(trial_id, Status.FAILED) != Status.FAILED:
             raise ValueError(f"a trial is stored once, but {trial_id} is in {self.url} already")
-        self._write(f"parts/{trial_id}.json", part_of(trial, {"curves": curves, "probes": probes}))
+        self._write(f"{_PARTS}/{trial_id}.json", part_of(trial, {"curves": curves, "probes": probes}))
         self._statuses()[trial_id] = str(trial["status"])
 
     def compact(self) -> int:
         """Move all parts into one set of Parquet files and return how many trials were moved."""
+        self.before_writing()
+        for folder in (_PARTS, _COMPACTED):
+            self.storage.remove_unfinished(folder)
         parts, _ = self._read_parts()
         if not parts:
             return 0
-        number = 1 + max((int(os.path.basename(p).split("-")[0]) for p in self._compacted("trials")), default=-1)
+        number = 1 + max((int(name.split("-")[0]) for name in self._compacted("trials")), default=-1)
         trials, *measured = tables_of(parts.values())
         # Trials last: a trials file without what was measured must never be visible.
         for table, frame in zip(MEASURED, measured, strict=True):
-            self._write(f"compacted/{number:06d}-{table}.parquet", _parquet(frame))
-        self._write(f"compacted/{number:06d}-trials.parquet", _parquet(trials))
-        for trial_id in parts:
-            self._fs.rm_file(f"{self._root}/parts/{trial_id}.json")
+            self._write(f"{_COMPACTED}/{number:06d}-{table}.parquet", _parquet(frame))
+        self._write(f"{_COMPACTED}/{number:06d}-trials.parquet", _parquet(trials))
+        self.storage.remove_each(f"{_PARTS}/{trial_id}.json" for trial_id in parts)
         return len(parts)
 
     def write_text(self, name: str, text: str) -> None:
@@ -110,31 +120,8 @@ class ResultStore:
         self._write(name, text.encode())
 
     def _write(self, name: str, data: bytes) -> None:
-        path = f"{self._root}/{name}"
-        folder = os.path.dirname(path)
-        self._fs.makedirs(folder, exist_ok=True)
-        if not self._local:  # object stores publish a put as a whole
-            self._fs.pipe_file(path, data)
-            return
-        temporary = f"{folder}/.{os.path.basename(path)}.{os.getpid()}.tmp"
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException as error:
-            if os.path.exists(temporary):
-                os.remove(temporary)
-            if isinstance(error, OSError) and error.filename is None and error.errno is not None:
-                # A write that fails for want of space does not say where.
-                raise OSError(error.errno, error.strerror, path) from error
-            raise
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        self.before_writing()
+        self.storage.write(name, data)
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -166,74 +153,81 @@ class ResultStore:
         return self.read().skipped
 
     def read(self) -> StoredTables:
-        """Return all tables in one pass over the storage."""
+        """Return all tables in one pass over the storage; a run may be writing and compacting meanwhile."""
         tables, skipped = self._tables(lambda *tables: tables)
         trials, curves, probes = one_row_a_trial(tables)
         return StoredTables(trials=trials, curves=curves, probes=probes, skipped=skipped)
 
-    def _tables(
-        self, keep: Callable[..., tuple[pd.DataFrame, ...]]
-    ) -> tuple[list[tuple[pd.DataFrame, ...]], list[SkippedFile]]:
+    def _tables(self, keep: Keep) -> tuple[list[tuple[pd.DataFrame, ...]], list[SkippedFile]]:
         """Return what ``keep`` leaves of each file's tables, the oldest first, and the files that were not read."""
+        for _ in range(_MOST_READINGS - 1):
+            with contextlib.suppress(_Moved):
+                return self._tables_once(keep)
+        return self._tables_once(keep, may_move=False)
+
+    def _tables_once(
+        self, keep: Keep, *, may_move: bool = True
+    ) -> tuple[list[tuple[pd.DataFrame, ...]], list[SkippedFile]]:
         # Parts first: one that is compacted meanwhile is then seen twice, or there; never nowhere.
         parts, skipped = self._read_parts()
         newest = keep(*tables_of(parts.values()))
         found = []
-        for path in self._compacted("trials"):
+        for name in self._compacted("trials"):
+            path = f"{_COMPACTED}/{name}"
             try:
                 found.append(keep(*self._read_compacted(path)))
+            except StorageFailure:
+                raise
             except Exception as error:  # pyarrow raises many types for a damaged file
-                skipped.append(SkippedFile(path=path, reason=_first_line(error)))
+                if may_move and isinstance(error, FileNotFoundError) and not self.storage.is_file(path):
+                    raise _Moved from None
+                skipped.append(SkippedFile(path=self.storage.where(path), reason=_first_line(error)))
         return [*found, newest], skipped
 
     def _read_compacted(self, path: str) -> tuple[pd.DataFrame, ...]:
         trials = conform(self._read_parquet(path), TRIAL_COLUMNS)
         measured = []
         for table, columns in MEASURED.items():
-            beside = _beside(path, table)
-            if table == "probes" and not (trials["purpose"] == PROBE).any() and not self._fs.exists(beside):
+            beside = path.replace("-trials.", f"-{table}.")
+            if table == "probes" and not (trials["purpose"] == PROBE).any() and not self.storage.is_file(beside):
                 measured.append(conform(pd.DataFrame(columns=list(columns)), columns))  # stored before there were any
             else:
                 measured.append(conform(self._read_parquet(beside), columns))
         return trials, *measured
 
     def _compacted(self, table: str) -> list[str]:
-        folder = f"{self._root}/compacted"
-        if not self._fs.isdir(folder):
-            return []
-        # Listed, not globbed: the folder's own name may hold a pattern.
-        return sorted(path for path in self._fs.ls(folder, detail=False) if _is_compacted(path, table))
+        return [name for name in self.storage.names(_COMPACTED) if _is_compacted(name, table)]
 
     def _read_parquet(self, path: str) -> pd.DataFrame:
-        return pd.read_parquet(io.BytesIO(self._fs.cat_file(path)))
+        return pd.read_parquet(io.BytesIO(self.storage.read(path)))
 
     def _read_parts(self) -> tuple[dict[str, dict[str, Any]], list[SkippedFile]]:
         parts: dict[str, dict[str, Any]] = {}
         skipped: list[SkippedFile] = []
-        folder = f"{self._root}/parts"
-        if not self._fs.isdir(folder):
-            return parts, skipped
-        for path in sorted(self._fs.ls(folder, detail=False)):
-            if os.path.basename(path).startswith("."):
-                continue  # a write that never finished
+        names = [f"{_PARTS}/{name}" for name in self.storage.names(_PARTS)]
+        for name, data in zip(names, self.storage.read_each(names), strict=True):
+            if isinstance(data, FileNotFoundError):
+                continue  # compacted meanwhile
             try:
-                part = parse_part(self._fs.cat_file(path))
-                parts[part["trial"]["trial_id"]] = part
-            except FileNotFoundError:
-                continue  # compacted since the folder was listed: the tables hold it
+                if isinstance(data, OSError):
+                    raise data
+                part = parse_part(data)
+                trial_id = part["trial"]["trial_id"]
+                if name != f"{_PARTS}/{trial_id}.json":
+                    raise ValueError(f"a part has the name of its trial, but this one holds {trial_id!r}")
+                parts[trial_id] = part
             except (ValueError, KeyError, OSError) as error:
-                skipped.append(SkippedFile(path=path, reason=_first_line(error)))
+                skipped.append(SkippedFile(path=self.storage.where(name), reason=_first_line(error)))
         return parts, skipped
 
 
-def _is_compacted(path: str, table: str) -> bool:
-    number, _, rest = os.path.basename(path).partition("-")
+class _Moved(Exception):
+    """A file was compacted into another after it was listed."""
+
+
+def _is_compacted(name: str, table: str) -> bool:
+    number, _, rest = name.partition("-")
     return number.isdigit() and rest == f"{table}.parquet"
-
-
-def _beside(trials_path: str, table: str) -> str:
-    folder, _, name = trials_path.rpartition("/")
-    return f"{folder}/{name.replace('-trials.', f'-{table}.')}"
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

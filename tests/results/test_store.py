@@ -9,23 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results import CURVE_COLUMNS, PROBE_COLUMNS, TRIAL_COLUMNS, ResultStore, TrialSpec, round_rate
+from results.parts import part_of
+
+from .rows import points, probe_rows, row
 
 TABLES = {"trials": TRIAL_COLUMNS, "curves": CURVE_COLUMNS, "probes": PROBE_COLUMNS}
-DEFAULTS = {"str": "x", "int64": 1, "float64": 1.5}
-
-
-def row(trial_id, **changes):
-    plain = {name: DEFAULTS[column.dtype] for name, column in TRIAL_COLUMNS.items()}
-    return plain | {"trial_id": trial_id, "status": "reached", "mode": "min", "purpose": "sweep"} | changes
-
-
-def points(count, value=0.5):
-    return [{"step": k, "examples": 8 * k, "name": "loss", "value": value} for k in range(count)]
-
-
-def probe_rows(count):
-    plain = {"step": 3, "examples": 24, "name": "gradient_square", "scope": "all", "batch_size": 8, "rate": math.nan}
-    return [plain | {"draw": k, "total": 0.5 if k == 0 else math.inf, "count": 1} for k in range(count)]
 
 
 def spec(**changes):
@@ -44,11 +32,6 @@ def spec(**changes):
         "engine": {},
     }
     return TrialSpec(**(values | changes))
-
-
-@pytest.fixture(params=["local", "memory"])
-def url(request, tmp_path):
-    return str(tmp_path / "study") if request.param == "local" else f"memory://{tmp_path.name}"
 
 
 def test_what_is_appended_is_read_back_before_and_after_compaction(url):
@@ -95,12 +78,15 @@ def test_a_trial_is_stored_once(url):
         ({"mode": "best"}, "mode must be min or max"),
         ({"learning_rate": -1.0}, "positive finite learning_rate"),
         ({"extra": 1}, "unknown \\['extra'\\]"),
+        ({"trial_id": "../../../etc/x"}, "sixteen hexadecimal digits"),
+        ({"trial_id": "A" * 16}, "sixteen hexadecimal digits"),
+        ({"trial_id": "a" * 16 + "\n"}, "sixteen hexadecimal digits"),
     ],
 )
 def test_a_wrong_row_is_refused_and_nothing_is_stored(url, changes, message):
     store = ResultStore(url)
     with pytest.raises(ValueError, match=message):
-        store.append(row("a" * 16, **changes))
+        store.append(row("a" * 16) | changes)
     assert len(ResultStore(url).trials()) == 0
 
 
@@ -108,10 +94,10 @@ def test_a_crash_between_writing_and_removing_parts_leaves_no_duplicates(url, mo
     store = ResultStore(url)
     for k in range(3):
         store.append(row(f"{k:016x}"), points(2))
-    monkeypatch.setattr(type(store._fs), "rm_file", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        store.compact()
-    monkeypatch.undo()
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store.storage), "remove_each", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.compact()
     stored = ResultStore(url).read()
     trials, curves = stored.trials, stored.curves
     assert sorted(trials["trial_id"]) == [f"{k:016x}" for k in range(3)]
@@ -169,19 +155,12 @@ def test_a_row_that_did_not_fail_is_never_displaced_by_a_later_failure(url):
     store = ResultStore(url)
     store.append(row(kept), points(2))
     store.compact()
-    ResultStore(url)._write(f"parts/{kept}.json", _part(row(kept, status="failed"), points(5)))  # two stores merged
+    part = part_of(row(kept, status="failed"), {"curves": points(5), "probes": []})
+    store.storage.write(f"parts/{kept}.json", part)  # two stores merged
     stored = ResultStore(url).read()
     trials, curves = stored.trials, stored.curves
     assert trials["status"].tolist() == ["reached"]
     assert len(curves) == 2
-
-
-def _part(trial, curves):
-    other = ResultStore("memory://scratch-of-parts")
-    other.append(trial, curves)
-    data = other._fs.cat_file(f"{other._root}/parts/{trial['trial_id']}.json")
-    other._fs.rm(other._root, recursive=True)
-    return data
 
 
 def test_torn_and_foreign_files_are_named_and_skipped(tmp_path):
@@ -207,7 +186,7 @@ def test_a_full_disk_leaves_no_part_behind(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")  # as the system raises it: without a file name
 
-    monkeypatch.setattr("results.store.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left") as caught:
         store.append(row("a" * 16))
     assert caught.value.filename == str(tmp_path / "parts" / f"{'a' * 16}.json")

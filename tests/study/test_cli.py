@@ -151,7 +151,7 @@ def test_a_full_disk_is_named_before_anything_runs(study: Study, monkeypatch: py
     def refuse(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")  # as the system raises it: without a file name
 
-    monkeypatch.setattr("results.store.os.fsync", refuse)
+    monkeypatch.setattr("os.fsync", refuse)
     out = study.folder / "out"
     assert_one_line(batchlaw("run", study.write(), "--out", out), f"{out}/study.yaml: the disk is full")
     assert not out.exists()

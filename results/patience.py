@@ -1,0 +1,75 @@
+"""Waiting out the trouble of a storage that is reached over a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_LASTING = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+# Codes of S3 and Google Cloud Storage, as pyarrow quotes them.
+_LASTING_WORDS = re.compile(
+    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH|"
+    r"UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|ExpiredToken|HTTP status 40[013]|PERMISSION_DENIED|UNAUTHENTICATED|"
+    r"PermanentRedirect|HTTP status 301|[Bb]ucket.*not found|[Cc]ould not (find|create).*credentials"
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long failures are waited out: pauses double from the first to the longest, until the total is spent."""
+
+    total_seconds: float = 600.0
+    first_pause_seconds: float = 0.5
+    longest_pause_seconds: float = 30.0
+
+    def persist(
+        self,
+        action: Callable[[], T],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> T:
+        """Return what ``action`` returns, tried again after each failure that may pass.
+
+        Raises:
+            OSError: the last failure, once the total is spent; at once, if it is one that lasts.
+        """
+        until = clock() + self.total_seconds
+        pause = self.first_pause_seconds
+        while True:
+            try:
+                return action()
+            except OSError as error:
+                left = until - clock()
+                if is_lasting(error) or left <= 0:
+                    raise
+            sleep(min(pause, left))
+            pause = min(2 * pause, self.longest_pause_seconds)
+
+
+TEN_MINUTES = Patience()
+NO_PATIENCE = Patience(total_seconds=0.0)
+
+
+def is_lasting(error: OSError) -> bool:
+    """Return whether waiting can't help: no such file, no right, no space."""
+    lasting = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+    return isinstance(error, lasting) or error.errno in _LASTING or bool(_LASTING_WORDS.search(str(error)))
