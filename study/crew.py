@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import gc
-import importlib
-import json
 import os
 import socket
 import time
@@ -32,14 +30,24 @@ class CrewsDesk(Protocol):
     def ask(self, crew: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a job, ``WAIT`` or ``STOP``."""
 
-    def advance(self, crew: str, job: Job, step: int) -> bool:
-        """Return whether to go on."""
+    def advance(self, crew: str, job: Job, step: int, kept: int = 0) -> bool:
+        """Take note of the step, and of the last checkpoint's; return whether to go on."""
 
     def end(self, crew: str, job: Job, result: Mapping[str, Any]) -> None:
         """Take the result of a job."""
 
     def refuse(self, crew: str, job: Job | None, reason: str) -> None:
         """Take note that this crew can't train."""
+
+    def note(self, line: str) -> None:
+        """Take what the user should know."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Noted:
+    """An event of a job's training: something that the user should know, in one line."""
+
+    line: str
 
 
 class CannotTrain(Exception):
@@ -65,15 +73,16 @@ def work(desk: CrewsDesk, *, crew: str, train: Train, facts: Mapping[str, Any]) 
     while (answer := desk.ask(crew, facts))["kind"] != "stop":
         if answer["kind"] == "job":
             job = {key: value for key, value in answer.items() if key != "kind"}
-            _train(desk, crew, job, train)
+            train_job(desk, crew, job, train)
             gc.collect()  # frees the model before the next one is built
 
 
-def _train(desk: CrewsDesk, crew: str, job: Job, train: Train) -> None:
+def train_job(desk: CrewsDesk, crew: str, job: Job, train: Train) -> None:
+    """Train one job, and tell ``desk`` how it goes on and what came of it."""
     from trainers.events import Finished
 
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    told = time.perf_counter()
+    told, kept = time.perf_counter(), 0
     points: list[dict[str, Any]] = []
     probes: list[dict[str, Any]] = []
     outcome = _failed("RuntimeError: training ended without a result")
@@ -83,10 +92,16 @@ def _train(desk: CrewsDesk, crew: str, job: Job, train: Train) -> None:
                 if isinstance(event, Finished):
                     outcome = dataclasses.asdict(event)
                     break
+                for line in _notes(event, job):
+                    desk.note(line)
+                if isinstance(event, Noted):
+                    continue
                 points += _points(event)
                 probes += [dataclasses.asdict(row) for row in getattr(event, "rows", ())]
-                if time.perf_counter() - told >= TELL_SECONDS:
-                    if not desk.advance(crew, job, event.step):
+                newly_kept = _kept_step(event)
+                if newly_kept or time.perf_counter() - told >= TELL_SECONDS:
+                    kept = newly_kept or kept
+                    if not desk.advance(crew, job, event.step, kept):
                         return
                     told = time.perf_counter()
     except CannotTrain as error:
@@ -95,6 +110,26 @@ def _train(desk: CrewsDesk, crew: str, job: Job, train: Train) -> None:
     except Exception as error:
         outcome = _failed(f"{type(error).__name__}: {first_line(error)}")
     desk.end(crew, job, {"outcome": {**outcome, "started_at": started_at}, "points": points, "probes": probes})
+
+
+def _kept_step(event: Any) -> int:
+    """Return the step of the checkpoint that an event tells of, or 0."""
+    from trainers.events import Kept, Resumed
+
+    written = isinstance(event, Kept) and not event.problem
+    return int(event.step) if written or isinstance(event, Resumed) else 0
+
+
+def _notes(event: Any, job: Job) -> list[str]:
+    from trainers.events import Kept, Resumed
+
+    if isinstance(event, Noted):
+        return [event.line]
+    if isinstance(event, Resumed):
+        return [f"trial {job['trial_id']}: {problem}" for problem in event.problems]
+    if isinstance(event, Kept) and event.problem:
+        return [f"trial {job['trial_id']}: no checkpoint at step {event.step}: {event.problem}"]
+    return []
 
 
 def _points(event: Any) -> Sequence[dict[str, Any]]:
@@ -106,43 +141,3 @@ def _points(event: Any) -> Sequence[dict[str, Any]]:
 
 def _failed(message: str) -> dict[str, Any]:
     return {"status": str(Status.FAILED), "message": message}
-
-
-class Training:
-    """What trains in this process: imports and threads are set up once, workloads with their data are kept."""
-
-    def __init__(self) -> None:
-        """Keep no workload yet."""
-        self._workloads: dict[str, Any] = {}
-
-    def prepare(self, *, cpus: int, gpus: float) -> None:
-        """Prepare the process, so that no trial's clock counts imports."""
-        if not gpus:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported; Ray no longer hides GPUs
-        importlib.import_module("trainers.loop")
-        importlib.import_module("trainers.engine").prepare_process(threads=cpus)
-        gc.freeze()  # what the imports made stays: without it each collection would walk through all of it
-
-    def events(self, job: Job) -> Generator[Any, None, None]:
-        """Yield the events of a job, whose ``spec`` is the specification and ``workload`` says where its code is.
-
-        Raises:
-            CannotTrain: the workload's data can't be had here.
-        """
-        from trainers.errors import DataError
-        from trainers.loop import train
-        from trainers.script import Script
-        from trainers.script_run import run_script
-        from trainers.settings import TrainSettings
-        from trainers.workloads import load_workload
-
-        spec = json.loads(job["spec"])
-        # Loading a workload may read a data set; trials that share it share the object.
-        key = json.dumps([job["workload"], spec["workload_settings"]], sort_keys=True)
-        try:
-            if key not in self._workloads:
-                self._workloads = {key: load_workload(job["workload"], spec["workload_settings"])}
-            workload, settings = self._workloads[key], TrainSettings.from_dict(spec)
-            yield from run_script(workload, settings) if isinstance(workload, Script) else train(workload, settings)
-        except DataError as error:
-            raise CannotTrain(f"process {os.getpid()} on {socket.gethostname()}: {first_line(error)}") from error

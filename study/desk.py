@@ -17,8 +17,9 @@ from typing import Any
 Job = Mapping[str, Any]
 Message = Mapping[str, Any]
 """What the driver hears, told apart by ``kind``: ``came`` (a crew asks for the first time), ``begun``, ``advanced``
-(with ``step``), ``ended`` (with ``outcome``, ``points`` and ``probes``), ``lost`` (with ``cause``) and ``refused`` (a
-crew takes no more jobs, for a ``reason``). Those about a job have ``trial_id`` and ``attempt``."""
+(with ``step``), ``ended`` (with ``outcome``, ``points`` and ``probes``), ``lost`` (with ``cause``), ``refused`` (a crew
+takes no more jobs, for a ``reason``) and ``noted`` (a ``line`` for the user). Those about a job have ``trial_id`` and
+``attempt``; ``advanced``, ``ended`` and ``lost`` also have ``kept``, the step of the last checkpoint known, or 0."""
 
 WAIT: Mapping[str, Any] = {"kind": "wait"}
 STOP: Mapping[str, Any] = {"kind": "stop"}
@@ -38,6 +39,7 @@ class Desk:
         self._gone: set[str] = set()
         self._news: list[Message] = []
         self._steps: dict[str, Message] = {}  # the latest of each trial: news however seldom the driver asks
+        self._kept: dict[str, int] = {}  # the last checkpoint's step of each trial that is held
         self._stopping = False
 
     # -- the driver ---------------------------------------------------------------------------------
@@ -66,9 +68,9 @@ class Desk:
         self._gone.add(crew)
         self._crews.discard(crew)
         self._refused.discard(crew)
-        job = self._held.pop(crew, None)
+        job = self._held.get(crew)
         if job is not None:
-            self._tell_driver("lost", job, cause=cause)
+            self._tell_driver("lost", job, cause=cause, kept=self._let_go(crew))
 
     def stop(self) -> None:
         """Send every crew home: what they train is given up."""
@@ -102,18 +104,26 @@ class Desk:
         """Whether ``ask`` would give something else than ``WAIT``."""
         return self._stopping or crew in self._gone or (bool(self._offered) and crew not in self._refused)
 
-    def advance(self, crew: str, job: Job, step: int) -> bool:
-        """Take note of ``step``; return whether to go on: not where the job is another's, nor when the study ends."""
+    def advance(self, crew: str, job: Job, step: int, kept: int = 0) -> bool:
+        """Take note of ``step``; return whether to go on: not where the job is another's, nor when the study ends.
+
+        Args:
+            crew: who trains.
+            job: what.
+            step: how far it is.
+            kept: the step of its last checkpoint; 0 for none.
+        """
         if not self._holds(crew, job):
             return False
-        self._steps[job["trial_id"]] = {"kind": "advanced", **_names(job), "step": step}
+        trial_id = job["trial_id"]
+        self._kept[trial_id] = max(kept, self._kept.get(trial_id, 0))
+        self._steps[trial_id] = {"kind": "advanced", **_names(job), "step": step, "kept": self._kept[trial_id]}
         return not self._stopping
 
     def end(self, crew: str, job: Job, result: Mapping[str, Any]) -> None:
         """Take the result of a job: ``outcome``, ``points`` and ``probes``."""
         if self._holds(crew, job):
-            self._let_go(crew)
-            self._tell_driver("ended", job, **result)
+            self._tell_driver("ended", job, **result, kept=self._let_go(crew))
 
     def refuse(self, crew: str, job: Job | None, reason: str) -> None:
         """Take note that ``crew`` can't train here, nor take another job; its job is offered to others, unharmed."""
@@ -122,6 +132,10 @@ class Desk:
             self._offered.appendleft(job)
         self._refused.add(crew)
         self._news.append({"kind": "refused", "crew": crew, "reason": reason})
+
+    def note(self, line: str) -> None:
+        """Take what the user should know, which has nothing to do with one job."""
+        self._news.append({"kind": "noted", "line": line})
 
     def _check(self, crew: str, facts: Mapping[str, Any]) -> None:
         if self._code and facts["code"] != self._code:
@@ -147,8 +161,11 @@ class Desk:
         self._held[crew] = offered or job
         return True
 
-    def _let_go(self, crew: str) -> None:
-        self._steps.pop(self._held.pop(crew)["trial_id"], None)
+    def _let_go(self, crew: str) -> int:
+        """Take the crew's job from it, and return the step of its last checkpoint."""
+        trial_id = self._held.pop(crew)["trial_id"]
+        self._steps.pop(trial_id, None)
+        return self._kept.pop(trial_id, 0)
 
     def _tell_driver(self, kind: str, job: Job, **more: Any) -> None:
         self._news.append({"kind": kind, **_names(job), **more})

@@ -55,9 +55,9 @@ class DeskActor:
         await self._wake()
         return answer
 
-    async def advance(self, crew: str, job: Job, step: int) -> bool:
+    async def advance(self, crew: str, job: Job, step: int, kept: int) -> bool:
         """See ``Desk``."""
-        return self._desk.advance(crew, job, step)
+        return self._desk.advance(crew, job, step, kept)
 
     async def end(self, crew: str, job: Job, result: Mapping[str, Any]) -> None:
         """See ``Desk``."""
@@ -67,6 +67,11 @@ class DeskActor:
     async def refuse(self, crew: str, job: Job | None, reason: str) -> None:
         """See ``Desk``."""
         self._desk.refuse(crew, job, reason)
+        await self._wake()
+
+    async def note(self, line: str) -> None:
+        """See ``Desk``."""
+        self._desk.note(line)
         await self._wake()
 
     async def _wake(self) -> None:
@@ -106,9 +111,9 @@ class RemoteDesk:
         """See ``Desk``; may take ``PATIENCE_SECONDS``."""
         return ray.get(self.actor.ask.remote(crew, dict(facts)))
 
-    def advance(self, crew: str, job: Job, step: int) -> bool:
+    def advance(self, crew: str, job: Job, step: int, kept: int = 0) -> bool:
         """See ``Desk``."""
-        return ray.get(self.actor.advance.remote(crew, job, step))
+        return ray.get(self.actor.advance.remote(crew, job, step, kept))
 
     def end(self, crew: str, job: Job, result: Mapping[str, Any]) -> None:
         """See ``Desk``."""
@@ -117,6 +122,10 @@ class RemoteDesk:
     def refuse(self, crew: str, job: Job | None, reason: str) -> None:
         """See ``Desk``."""
         ray.get(self.actor.refuse.remote(crew, job, reason))
+
+    def note(self, line: str) -> None:
+        """See ``Desk``."""
+        ray.get(self.actor.note.remote(line))
 
 
 def open_desk(*, code: str) -> RemoteDesk:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .agenda import Agenda
+from .attempts import OpenTrial
+from .checkpoint_place import CheckpointPlace
 from .desk import Job, Message
 from .errors import ConfigError
 from .lane import PlannedTrial
 from .recorder import Recorder
 from .rows import failed
 
-RETRIES = 2
-"""How often a trial is begun again when its worker is lost (killed, out of memory, machine gone)."""
 STILLBORN = 5
 """Crews in a row that may end before they ask for a trial; then something is wrong with all of them."""
 
@@ -32,14 +31,6 @@ class DriversDesk(Protocol):
         """Send every crew home."""
 
 
-@dataclasses.dataclass(kw_only=True)
-class _Open:
-    """A trial that is offered or running."""
-
-    trial: PlannedTrial
-    attempt: int = 0
-
-
 class Dispatch:
     """Hands out trials in the agenda's order, one for each place, and stores each once, however often it is told."""
 
@@ -51,6 +42,8 @@ class Dispatch:
         recorder: Recorder,
         job: Callable[[PlannedTrial], Mapping[str, Any]],
         places: int,
+        checkpoints: CheckpointPlace | None = None,
+        note: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     ) -> None:
         """Begin with the first trials.
 
@@ -60,13 +53,18 @@ class Dispatch:
             recorder: takes what ends.
             job: what a crew needs besides the trial's id.
             places: crews that have room at a time.
+            checkpoints: where crews keep them, if they do.
+            note: takes what the user should know, each line once.
         """
         self._agenda = agenda
         self._desk = desk
         self._recorder = recorder
         self._job = job
         self._places = places
-        self._open: dict[str, _Open] = {}
+        self._checkpoints = checkpoints
+        self._note = note
+        self._noted: set[str] = set()
+        self._open: dict[str, OpenTrial] = {}
         self._epoch = ""
         self._present: set[str] = set()
         self._refused: dict[str, str] = {}
@@ -96,7 +94,7 @@ class Dispatch:
             trial = self._agenda.next()
             if trial is None:
                 break
-            self._open[trial.trial_id] = _Open(trial=trial)
+            self._open[trial.trial_id] = OpenTrial(trial=trial)
             jobs.append(self._job_of(trial.trial_id))
         if jobs:
             self._desk.offer(jobs)
@@ -120,6 +118,8 @@ class Dispatch:
                 self._stillborn = 0
             elif kind == "refused":
                 self._refuse(message["crew"], message["reason"])
+            elif kind == "noted":
+                self._say_once(message["line"])
             else:
                 self._hear_of_trial(kind, message)
             self.hand_out()
@@ -140,14 +140,17 @@ class Dispatch:
         known = self._open.get(message["trial_id"])
         if known is None or known.attempt != message["attempt"]:
             return  # of an attempt that was given up, or told twice
+        if message.get("kept"):
+            known.keep(message["kept"])
+            if self._checkpoints:
+                self._checkpoints.kept(known.trial.trial_id)
         if kind == "begun":
             self._recorder.begun(known.trial)
         elif kind == "advanced":
             self._recorder.advanced(known.trial, message["step"])
         elif kind == "ended":
             self._end(known.trial, message["outcome"], message["points"], message["probes"])
-        elif known.attempt < RETRIES:
-            known.attempt += 1
+        elif known.lose():
             self._recorder.lost(known.trial)
             self._desk.offer([self._job_of(known.trial.trial_id)])
         else:
@@ -169,6 +172,8 @@ class Dispatch:
             return
         del self._open[trial.trial_id]
         self._agenda.stored(trial.trial_id)
+        if self._checkpoints:
+            self._checkpoints.forget(trial.trial_id)
 
     def _refuse(self, crew: str, reason: str) -> None:
         self._refused[crew] = reason
@@ -186,4 +191,10 @@ class Dispatch:
 
     def _job_of(self, trial_id: str) -> Job:
         known = self._open[trial_id]
-        return {"trial_id": trial_id, "attempt": known.attempt, **self._job(known.trial)}
+        job = {"trial_id": trial_id, "attempt": known.attempt, **self._job(known.trial)}
+        return job | (self._checkpoints.job(trial_id) if self._checkpoints else {})
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._noted:
+            self._noted.add(line)
+            self._note(line)

@@ -14,6 +14,7 @@ from results import ResultStore
 from results.schema import canonical_json
 
 from .agenda import Agenda
+from .checkpoint_place import CheckpointPlace
 from .cluster import cluster, concurrency
 from .design import Design
 from .dispatch import Dispatch
@@ -22,6 +23,7 @@ from .lane import PlannedTrial
 from .outcomes import Outcomes
 from .recorder import Observer, Recorder
 from .resolve import ResolvedStudy, locate_workload
+from .terminal import line
 from .version import code_digest, code_version
 
 if TYPE_CHECKING:
@@ -84,17 +86,25 @@ def run_missing(
         arithmetic=study.arithmetic,
         observer=observer,
     )
-    with cluster(study.config.resources, address=address) as scratch:
-        at_once = concurrency(study.config.resources)
-        interrupted = _tune(
-            study,
-            Agenda(design, outcomes),
-            recorder,
-            tick=observer.tick,
-            at_once=at_once,
-            scratch=scratch,
-            worker=worker,
-        )
+    agenda = Agenda(design, outcomes)
+    checkpoints = CheckpointPlace(store.url, every_seconds=study.config.resources.checkpoint_seconds)
+    try:
+        with cluster(study.config.resources, address=address) as scratch:
+            at_once = concurrency(study.config.resources)
+            if problem := checkpoints.open(is_stored=outcomes.__contains__):
+                _tell_user(problem)
+            interrupted = _tune(
+                study,
+                agenda,
+                recorder,
+                checkpoints=checkpoints,
+                tick=observer.tick,
+                at_once=at_once,
+                scratch=scratch,
+                worker=worker,
+            )
+    finally:  # once no crew is left that could write there
+        checkpoints.close(is_stored=outcomes.__contains__, finished=agenda.finished)
     store.compact()
     return RunSummary(
         trials=recorder.trials,
@@ -110,6 +120,7 @@ def _tune(
     agenda: Agenda,
     recorder: Recorder,
     *,
+    checkpoints: CheckpointPlace,
     tick: Callable[[], None],
     at_once: int,
     scratch: Path,
@@ -129,7 +140,15 @@ def _tune(
 
     resources = study.config.resources
     desk = open_desk(code=code_digest())
-    dispatch = Dispatch(agenda=agenda, desk=desk, recorder=recorder, job=job, places=at_once)
+    dispatch = Dispatch(
+        agenda=agenda,
+        desk=desk,
+        recorder=recorder,
+        job=job,
+        places=at_once,
+        checkpoints=checkpoints,
+        note=_tell_user,
+    )
     dispatch.hear(*desk.collect(0.0))
     dispatch.hand_out()
     settings = {"desk": desk.actor, "cpus": resources.cpus_per_worker, "gpus": resources.gpus_per_worker}
@@ -159,6 +178,10 @@ def _tune(
     if dispatch.failure is not None:
         raise dispatch.failure
     return bool(received)
+
+
+def _tell_user(text: str) -> None:
+    line(f"batchlaw: {text}", err=True)
 
 
 def _name(trial: Any) -> str:

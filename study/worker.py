@@ -7,8 +7,9 @@ from typing import Any
 
 from ray import tune
 
-from .crew import Training, facts, work
+from .crew import facts, work
 from .desk_actor import RemoteDesk
+from .training import Training
 
 
 class Worker(tune.Trainable):

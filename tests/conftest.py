@@ -7,6 +7,7 @@ NEED_RAY = {
     "test_cli.py",
     "test_half_done.py",
     "test_known_answer.py",
+    "test_lost_and_cramped.py",
     "test_presets.py",
     "test_probe_runs.py",
     "test_run.py",

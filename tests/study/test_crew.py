@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from study import crew as crew_module
-from study.crew import CannotTrain, Training, facts, work
+from study.crew import CannotTrain, Noted, facts, work
 from study.desk import Desk
+from study.training import Training
 from study.version import code_digest
 from trainers.errors import DataError
-from trainers.events import Finished, Measured, Probed, Progress
+from trainers.events import Finished, Kept, Measured, Probed, Progress, Resumed
 from trainers.probes.rows import ProbeRow
 
 FACTS = {"where": "here", "version": "0", "code": ""}
@@ -115,8 +116,8 @@ def test_a_trial_that_is_given_up_is_closed_and_not_told(monkeypatch: pytest.Mon
     closed = []
 
     class Deaf(OneByOne):
-        def advance(self, crew: str, job: Any, step: int) -> bool:
-            super().advance(crew, job, step)
+        def advance(self, crew: str, job: Any, step: int, kept: int = 0) -> bool:
+            super().advance(crew, job, step, kept)
             self.stop()
             return False
 
@@ -132,6 +133,40 @@ def test_a_trial_that_is_given_up_is_closed_and_not_told(monkeypatch: pytest.Mon
     work(desk, crew="one", train=train, facts=FACTS)
     assert closed == ["a"]
     assert [(m["kind"], m.get("step")) for m in desk.collect()[1]][2:] == [("advanced", 7)]
+
+
+def test_checkpoints_are_told_at_once_and_what_is_wrong_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew_module, "TELL_SECONDS", 1e9)
+    here = {"examples": 0, "train_seconds": 0.1}
+    steps = []
+
+    class Listening(OneByOne):
+        def advance(self, crew: str, job: Any, step: int, kept: int = 0) -> bool:
+            steps.append((step, kept))
+            return super().advance(crew, job, step, kept)
+
+    def train(job: Mapping[str, Any]) -> Iterator[Any]:
+        yield Noted(line="node-2 does not see it")
+        yield Resumed(step=8, resumes=1, problems=("checkpoint 16 is not used: torn",), **here)
+        yield Measured(step=7, values={"loss": 1.0}, **here)
+        yield Progress(step=12, **here)
+        yield Kept(step=16, seconds=0.1, file_bytes=9, problem="", **here)
+        yield Kept(step=24, seconds=0.1, file_bytes=9, problem="OSError: no space", **here)
+        yield FINISHED
+
+    desk = Listening()
+    desk.offer([{"trial_id": "a", "attempt": 1}])
+    work(desk, crew="one", train=train, facts=FACTS)
+    assert steps == [(8, 8), (16, 16)]
+    told = desk.collect()[1]
+    assert [message["line"] for message in told if message["kind"] == "noted"] == [
+        "node-2 does not see it",
+        "trial a: checkpoint 16 is not used: torn",
+        "trial a: no checkpoint at step 24: OSError: no space",
+    ]
+    (end,) = [message for message in told if message["kind"] == "ended"]
+    assert end["kept"] == 16
+    assert [point["step"] for point in end["points"]] == [7]
 
 
 def test_a_process_that_cannot_train_refuses_and_takes_nothing_more() -> None:

@@ -84,6 +84,29 @@ def test_a_second_attempt_comes_before_what_waits(desk: Desk) -> None:
     assert taken(desk) == job("a", attempt=1)
 
 
+def test_what_becomes_of_a_job_is_told_with_its_last_checkpoint(desk: Desk) -> None:
+    desk.offer([job("a"), job("b"), job("c")])
+    for crew, name in (("one", "a"), ("two", "b"), ("three", "c")):
+        taken(desk, crew)
+        assert desk.advance(crew, job(name), 9, 8)
+        assert desk.advance(crew, job(name), 12)
+    assert [m["kept"] for m in desk.collect()[1] if m["kind"] == "advanced"] == [8, 8, 8]
+    desk.gone("one", "killed")
+    desk.end("two", job("b"), RESULT)
+    desk.refuse("three", job("c"), "the data are gone")
+    assert [(m["kind"], m.get("kept")) for m in desk.collect()[1]] == [("lost", 8), ("ended", 8), ("refused", None)]
+    # Another crew has the same job from its start.
+    assert taken(desk, "four") == job("c")
+    desk.gone("four", "killed")
+    assert desk.collect()[1][-1]["kept"] == 0
+
+
+def test_what_the_user_should_know_is_passed_on(desk: Desk) -> None:
+    desk.note("node-2 does not see /results")
+    assert desk.has_news
+    assert desk.collect()[1] == [{"kind": "noted", "line": "node-2 does not see /results"}]
+
+
 def test_everybody_is_sent_home_and_trials_are_given_up(desk: Desk) -> None:
     desk.offer([job("a")])
     taken(desk)

@@ -10,9 +10,11 @@ import pytest
 
 from results import ResultStore
 from study.agenda import Agenda
+from study.attempts import RETRIES
+from study.checkpoint_place import CheckpointPlace
 from study.design import Design
 from study.desk import Desk
-from study.dispatch import RETRIES, STILLBORN, Dispatch
+from study.dispatch import STILLBORN, Dispatch
 from study.errors import ConfigError
 from study.outcomes import Outcomes
 from study.progress import Progress
@@ -48,12 +50,17 @@ class Office:
             observer=self,  # type: ignore[arg-type]
         )
         self.desk = Desk()
+        self.notes: list[str] = []
+        self.checkpoints = CheckpointPlace(str(folder), every_seconds=60.0)
+        assert self.checkpoints.open(is_stored=self.outcomes.__contains__) == ""
         self.dispatch = Dispatch(
             agenda=Agenda(study, self.outcomes),
             desk=self,
             recorder=self.recorder,
             job=lambda trial: {"spec": trial.trial_id},
             places=places,
+            checkpoints=self.checkpoints,
+            note=self.notes.append,
         )
         self.listen()
         self.dispatch.hand_out()
@@ -115,6 +122,56 @@ def test_a_lost_trial_is_begun_again_and_after_some_losses_has_failed(tmp_path: 
     job = office.take("another")
     assert job is not None
     assert job["trial_id"] == office.study.trials({})[1].trial_id
+
+
+def test_a_trial_that_comes_further_is_begun_again_as_often_as_it_is_lost(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=1)
+    first = office.study.trials({})[0].trial_id
+    lost = 4 * RETRIES
+    for attempt in range(lost):
+        job = office.take(f"crew-{attempt}")
+        assert job is not None
+        assert (job["trial_id"], job["attempt"]) == (first, attempt)
+        assert job["checkpoints"]["folder"] == first
+        office.desk.advance(f"crew-{attempt}", job, attempt + 2, attempt + 1)
+        if attempt % 2:
+            office.listen()  # else the loss is the first that the driver hears of the checkpoint
+        office.dispatch.crew_ended(f"crew-{attempt}", "WorkerLost: preempted")
+        office.listen()
+    for attempt in range(lost, lost + RETRIES + 1):  # one that goes on, and is lost before it comes further
+        job = office.take(f"crew-{attempt}")
+        assert job is not None
+        assert (job["trial_id"], job["attempt"]) == (first, attempt)
+        office.desk.advance(f"crew-{attempt}", job, lost, lost)
+        office.dispatch.crew_ended(f"crew-{attempt}", "WorkerLost: killed")
+        office.listen()
+    (row,) = office.store.trials().to_dict("records")
+    assert (row["trial_id"], row["status"], row["message"]) == (first, "failed", "WorkerLost: killed")
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_checkpoints_go_once_the_trial_is_stored(tmp_path: Path, told: bool) -> None:
+    office = Office(tmp_path, six(), places=1)
+    job = office.take("one")
+    assert job is not None
+    folder = tmp_path / "checkpoints" / job["trial_id"]
+    folder.mkdir()
+    office.desk.advance("one", job, 9, 8)
+    if told:
+        office.listen()
+    assert folder.exists()
+    office.end("one", job)
+    office.listen()
+    assert len(office.store.trials()) == 1
+    assert not folder.exists()
+
+
+def test_the_user_is_told_once(tmp_path: Path) -> None:
+    office = Office(tmp_path, six())
+    for line in ("node-2 does not see it", "node-2 does not see it", "node-3 does not see it"):
+        office.desk.note(line)
+    office.listen()
+    assert office.notes == ["node-2 does not see it", "node-3 does not see it"]
 
 
 def test_a_late_result_of_a_lost_attempt_is_dropped(tmp_path: Path) -> None:

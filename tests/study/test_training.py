@@ -1,0 +1,117 @@
+"""What a process trains: with checkpoints where it sees their place, and as one that goes on where one lies."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study import training as module
+from study.checkpoint_place import CheckpointPlace
+from study.crew import Noted
+from study.training import Training
+from trainers.events import Finished, Kept, Measured, Resumed
+from trainers.settings import TrainSettings
+
+from .test_lost_and_cramped import FRAGILE
+
+TRIAL = "0123456789abcdef"
+SPEC = {
+    "workload": "fragile.py:Fragile",
+    "workload_settings": {},
+    "optimizer": "momentum",
+    "optimizer_settings": {},
+    "schedule": {"name": "constant"},
+    "batch_size": 8,
+    "learning_rate": 0.01,
+    "seed": 3,
+    "budget": {"steps": 40},
+    "target": None,
+    "evaluation": {"points": 4},
+    "engine": {},
+}
+
+
+@pytest.fixture
+def workload(tmp_path: Path) -> Path:
+    return Path(shutil.copy(FRAGILE, tmp_path / "fragile.py"))
+
+
+def job(workload: Path, place: CheckpointPlace, **spec: Any) -> dict[str, Any]:
+    text = json.dumps({**SPEC, **spec})
+    return {"trial_id": TRIAL, "attempt": 0, "spec": text, "workload": f"{workload}:Fragile", **place.job(TRIAL)}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> CheckpointPlace:
+    made = CheckpointPlace(str(tmp_path / "out"), every_seconds=1e-9)
+    assert made.open(is_stored=lambda _: False) == ""
+    return made
+
+
+def plain(events: list[Any]) -> list[Any]:
+    return [event.values for event in events if isinstance(event, Measured)]
+
+
+def test_a_job_that_was_cut_off_goes_on_in_another_process(workload: Path, place: CheckpointPlace) -> None:
+    whole = list(Training().events({**job(workload, place), "checkpoints": None}))
+    first = Training().events(job(workload, place))
+    assert next(event for event in first if isinstance(event, Kept)).step == 8
+    first.close()
+    rest = list(Training().events(job(workload, place)))
+    assert isinstance(rest[0], Resumed)
+    assert (rest[0].step, rest[0].resumes, rest[0].problems) == (8, 1, ())
+    assert plain(rest) == plain(whole)
+    assert isinstance(rest[-1], Finished)
+    assert (rest[-1].resumes, rest[-1].value) == (1, whole[-1].value)
+
+
+@pytest.mark.parametrize("what", ["trial", "code", "workload"])
+def test_what_another_trial_or_other_code_kept_is_not_used_and_named(
+    workload: Path, place: CheckpointPlace, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Training().events(job(workload, place))
+    next(event for event in first if isinstance(event, Kept))
+    first.close()
+    again = job(workload, place)
+    if what == "trial":
+        again["trial_id"] = "f" * 16
+    elif what == "code":
+        monkeypatch.setattr(module, "code_digest", lambda: "f" * 64)
+    else:
+        workload.write_text(f"{workload.read_text()}\n# edited\n")
+    rest = next(Training().events(again))
+    assert isinstance(rest, Resumed)
+    assert rest.step == 0
+    assert what in rest.problems[0]
+
+
+def test_a_process_that_does_not_see_the_place_says_so_and_trains(workload: Path, place: CheckpointPlace) -> None:
+    elsewhere = job(workload, place)
+    elsewhere["checkpoints"] = {**elsewhere["checkpoints"], "url": "/nowhere/results"}
+    training = Training()
+    for _ in range(2):
+        first, *rest = training.events(elsewhere)
+        assert first == Noted(
+            line=f"{socket.gethostname()} does not see /nowhere/results: its trials can't go on elsewhere when a "
+            "worker is lost; use a storage_path that all machines see, such as NFS or s3://"
+        )
+        assert not any(isinstance(event, Resumed | Kept) for event in rest)
+        assert isinstance(rest[-1], Finished)
+    assert not Path("/nowhere").exists()
+
+
+def test_a_short_trial_writes_no_file(workload: Path, tmp_path: Path) -> None:
+    place = CheckpointPlace(str(tmp_path / "out"), every_seconds=60.0)
+    place.open(is_stored=lambda _: False)
+    events = list(Training().events(job(workload, place)))
+    assert isinstance(events[-1], Finished)
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["token"]
+
+
+def test_the_specification_here_is_a_trials(workload: Path) -> None:
+    assert TrainSettings.from_dict(SPEC).total_steps == 40
