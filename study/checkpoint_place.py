@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import fsspec
+from .filesystem import is_remote, local_path, open_filesystem
 
 _FOLDER = "checkpoints"
 _TOKEN = "token"
@@ -28,7 +27,7 @@ class CheckpointPlace:
 
     def __init__(self, results_url: str, *, every_seconds: float | None) -> None:
         """Keep checkpoints below ``results_url``, a folder or any URL fsspec knows; none where ``every_seconds`` is."""
-        self._url = results_url if _is_remote(results_url) else _local_path(results_url)
+        self._url = results_url if is_remote(results_url) else local_path(results_url)
         self._every_seconds = every_seconds
         self._token = secrets.token_hex(8)
         self._there: set[str] = set()
@@ -41,7 +40,7 @@ class CheckpointPlace:
             Why there are no checkpoints, in one line; nothing where all is well.
         """
         try:
-            fs, folder = filesystem_of(self._url)
+            fs, folder = _folder_of(self._url)
             self._remove(is_stored)
             self._there = set(_trials_in(fs, folder))
             if self._every_seconds is not None:
@@ -83,7 +82,7 @@ class CheckpointPlace:
         """Remove what no run will go on from: everything once a study is ``finished``."""
         self._remove(lambda name: finished or is_stored(name))
         with contextlib.suppress(Exception):
-            fs, folder = filesystem_of(self._url)
+            fs, folder = _folder_of(self._url)
             if self._is_open:
                 fs.rm_file(f"{folder}/{_TOKEN}")
             if fs.isdir(folder) and not fs.ls(folder, detail=False):
@@ -91,7 +90,7 @@ class CheckpointPlace:
 
     def _remove(self, which: Callable[[str], bool]) -> None:
         with contextlib.suppress(Exception):  # what can't be removed costs room, and no result
-            fs, folder = filesystem_of(self._url)
+            fs, folder = _folder_of(self._url)
             for name in filter(which, _trials_in(fs, folder)):
                 fs.rm(f"{folder}/{name}", recursive=True)
 
@@ -99,7 +98,7 @@ class CheckpointPlace:
 def sees(checkpoints: Mapping[str, Any]) -> bool:
     """Return whether this process sees the place of ``CheckpointPlace.job``: a folder may be another machine's."""
     try:
-        fs, folder = filesystem_of(checkpoints["url"])
+        fs, folder = _folder_of(checkpoints["url"])
         return bool(fs.cat_file(f"{folder}/{_TOKEN}").decode() == checkpoints["token"])
     except Exception:  # each kind of storage has errors of its own
         return False
@@ -109,18 +108,13 @@ def keeper_of(checkpoints: Mapping[str, Any], *, origin: Mapping[str, str]) -> A
     """Return the ``trainers.keeper.Keeper`` of a job, in this process and, where it is one of several, its group."""
     from trainers.keeper import Keeper
 
-    fs, folder = filesystem_of(checkpoints["url"])
+    fs, folder = _folder_of(checkpoints["url"])
     every_seconds = checkpoints["every_seconds"]
     return Keeper(fs, f"{folder}/{checkpoints['folder']}", every_seconds=every_seconds, origin=origin)
 
 
-def filesystem_of(results_url: str) -> tuple[Any, str]:
-    """Return the fsspec file system of a place of results, and in it the folder of the checkpoints."""
-    if _is_remote(results_url):
-        fs, root = fsspec.core.url_to_fs(results_url)
-    else:
-        # Taken as it is: fsspec would read some characters of a path, such as "::", as its own.
-        fs, root = fsspec.filesystem("file"), _local_path(results_url)
+def _folder_of(results_url: str) -> tuple[Any, str]:
+    fs, root = open_filesystem(results_url)
     return fs, f"{root}/{_FOLDER}"
 
 
@@ -132,11 +126,3 @@ def _trials_in(fs: Any, folder: str) -> list[str]:
         return []
     names = (path.rstrip("/").rsplit("/", 1)[-1] for path in found)
     return [name for name in names if _TRIAL_ID.match(name)]
-
-
-def _is_remote(url: str) -> bool:
-    return "://" in url and not url.startswith("file://")
-
-
-def _local_path(url: str) -> str:
-    return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))

@@ -39,6 +39,9 @@ class CrewsDesk(Protocol):
     def refuse(self, crew: str, job: Job | None, reason: str) -> None:
         """Take note that this crew can't train."""
 
+    def shrink(self, crew: str, job: Job, *, hardware: str, micro_batch_at_most: int, reason: str) -> None:
+        """Take note that a job has to be begun again with a smaller micro-batch."""
+
     def note(self, line: str) -> None:
         """Take what the user should know."""
 
@@ -56,8 +59,10 @@ class CannotTrain(Exception):
 
 def facts() -> dict[str, str]:
     """Return what the desk wants to know of this process."""
+    from trainers.process import hardware_name
+
     where = f"process {os.getpid()} on {socket.gethostname()}"
-    return {"where": where, "version": code_version(), "code": code_digest()}
+    return {"where": where, "version": code_version(), "code": code_digest(), "hardware": hardware_name()}
 
 
 def work(desk: CrewsDesk, *, crew: str, train: Train, facts: Mapping[str, Any]) -> None:
@@ -80,6 +85,8 @@ def work(desk: CrewsDesk, *, crew: str, train: Train, facts: Mapping[str, Any]) 
 def train_job(desk: CrewsDesk, crew: str, job: Job, train: Train) -> None:
     """Train one job, and tell ``desk`` how it goes on and what came of it."""
     from trainers.events import Finished
+    from trainers.memory import DoesNotFit
+    from trainers.process import hardware_name
 
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     told, kept = time.perf_counter(), 0
@@ -106,6 +113,10 @@ def train_job(desk: CrewsDesk, crew: str, job: Job, train: Train) -> None:
                     told = time.perf_counter()
     except CannotTrain as error:
         desk.refuse(crew, job, str(error))
+        return
+    except DoesNotFit as error:
+        at_most = error.micro_batch_at_most
+        desk.shrink(crew, job, hardware=hardware_name(), micro_batch_at_most=at_most, reason=first_line(error))
         return
     except Exception as error:
         outcome = _failed(f"{type(error).__name__}: {first_line(error)}")

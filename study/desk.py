@@ -17,9 +17,10 @@ from typing import Any
 Job = Mapping[str, Any]
 Message = Mapping[str, Any]
 """What the driver hears, told apart by ``kind``: ``came`` (a crew asks for the first time), ``begun``, ``advanced``
-(with ``step``), ``ended`` (with ``outcome``, ``points`` and ``probes``), ``lost`` (with ``cause``), ``refused`` (a crew
-takes no more jobs, for a ``reason``) and ``noted`` (a ``line`` for the user). Those about a job have ``trial_id`` and
-``attempt``; ``advanced``, ``ended`` and ``lost`` also have ``kept``, the step of the last checkpoint known, or 0."""
+(with ``step``), ``ended`` (with ``outcome``, ``points`` and ``probes``), ``lost`` (with ``cause``, and the ``hardware``
+or ""), ``too_large`` (see ``Desk.shrink``), ``refused`` (a crew takes no more jobs, for a ``reason``) and ``noted`` (a
+``line`` for the user). Those about a job have ``trial_id`` and ``attempt``; ``advanced``, ``ended``, ``lost`` and
+``too_large`` also have ``kept``, the step of the last checkpoint known, or 0."""
 
 WAIT: Mapping[str, Any] = {"kind": "wait"}
 STOP: Mapping[str, Any] = {"kind": "stop"}
@@ -34,7 +35,7 @@ class Desk:
         self._code = code
         self._offered: deque[Job] = deque()
         self._held: dict[str, Job] = {}
-        self._crews: set[str] = set()
+        self._crews: dict[str, Mapping[str, Any]] = {}  # the facts of each
         self._refused: set[str] = set()
         self._gone: set[str] = set()
         self._news: list[Message] = []
@@ -66,11 +67,11 @@ class Desk:
     def gone(self, crew: str, cause: str) -> None:
         """Take note that ``crew`` has ended; a job that it held is lost."""
         self._gone.add(crew)
-        self._crews.discard(crew)
+        hardware = self._crews.pop(crew, {}).get("hardware", "")
         self._refused.discard(crew)
         job = self._held.get(crew)
         if job is not None:
-            self._tell_driver("lost", job, cause=cause, kept=self._let_go(crew))
+            self._tell_driver("lost", job, cause=cause, hardware=hardware, kept=self._let_go(crew))
 
     def stop(self) -> None:
         """Send every crew home: what they train is given up."""
@@ -83,12 +84,13 @@ class Desk:
 
         Args:
             crew: who asks.
-            facts: about its process: ``where`` it runs, and the ``version`` and digest (``code``) of what it runs.
+            facts: about its process: ``where`` it runs, the ``version`` and digest (``code``) of what it runs, and the
+                name of its ``hardware``.
         """
         if self._stopping or crew in self._gone:
             return STOP
         if crew not in self._crews:
-            self._crews.add(crew)
+            self._crews[crew] = facts
             self._news.append({"kind": "came", "crew": crew})
             self._check(crew, facts)
         if crew in self._refused:
@@ -132,6 +134,20 @@ class Desk:
             self._offered.appendleft(job)
         self._refused.add(crew)
         self._news.append({"kind": "refused", "crew": crew, "reason": reason})
+
+    def shrink(self, crew: str, job: Job, *, hardware: str, micro_batch_at_most: int, reason: str) -> None:
+        """Take note that a job has to be begun again.
+
+        Args:
+            crew: who trained it.
+            job: what.
+            hardware: on which it does not fit into memory.
+            micro_batch_at_most: the largest micro-batch that may fit.
+            reason: what does not fit, in one line.
+        """
+        if self._holds(crew, job):
+            limit = {"hardware": hardware, "micro_batch_at_most": micro_batch_at_most, "reason": reason}
+            self._tell_driver("too_large", job, **limit, kept=self._let_go(crew))
 
     def note(self, line: str) -> None:
         """Take what the user should know, which has nothing to do with one job."""

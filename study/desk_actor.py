@@ -69,6 +69,11 @@ class DeskActor:
         self._desk.refuse(crew, job, reason)
         await self._wake()
 
+    async def shrink(self, crew: str, job: Job, limit: Mapping[str, Any]) -> None:
+        """See ``Desk``."""
+        self._desk.shrink(crew, job, **limit)
+        await self._wake()
+
     async def note(self, line: str) -> None:
         """See ``Desk``."""
         self._desk.note(line)
@@ -122,6 +127,11 @@ class RemoteDesk:
     def refuse(self, crew: str, job: Job | None, reason: str) -> None:
         """See ``Desk``."""
         ray.get(self.actor.refuse.remote(crew, job, reason))
+
+    def shrink(self, crew: str, job: Job, *, hardware: str, micro_batch_at_most: int, reason: str) -> None:
+        """See ``Desk``."""
+        limit = {"hardware": hardware, "micro_batch_at_most": micro_batch_at_most, "reason": reason}
+        ray.get(self.actor.shrink.remote(crew, job, limit))
 
     def note(self, line: str) -> None:
         """See ``Desk``."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from results import Status
+
 from .agenda import Agenda
 from .attempts import OpenTrial
 from .checkpoint_place import CheckpointPlace
 from .desk import Job, Message
 from .errors import ConfigError
+from .fits import Fits, planned_micro_batch
 from .lane import PlannedTrial
+from .lost_worker import tells_of_memory
 from .recorder import Recorder
 from .rows import failed
 
@@ -43,6 +47,7 @@ class Dispatch:
         job: Callable[[PlannedTrial], Mapping[str, Any]],
         places: int,
         checkpoints: CheckpointPlace | None = None,
+        fits: Fits | None = None,
         note: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     ) -> None:
         """Begin with the first trials.
@@ -54,6 +59,7 @@ class Dispatch:
             job: what a crew needs besides the trial's id.
             places: crews that have room at a time.
             checkpoints: where crews keep them, if they do.
+            fits: what is known of memory.
             note: takes what the user should know, each line once.
         """
         self._agenda = agenda
@@ -62,6 +68,7 @@ class Dispatch:
         self._job = job
         self._places = places
         self._checkpoints = checkpoints
+        self._fits = fits or Fits()
         self._note = note
         self._noted: set[str] = set()
         self._open: dict[str, OpenTrial] = {}
@@ -149,22 +156,51 @@ class Dispatch:
         elif kind == "advanced":
             self._recorder.advanced(known.trial, message["step"])
         elif kind == "ended":
-            self._end(known.trial, message["outcome"], message["points"], message["probes"])
-        elif known.lose():
+            self._remember(known, message["outcome"])
+            self._end(known, message["outcome"], message["points"], message["probes"])
+        else:
+            self._interrupted(kind, known, message)
+
+    def _interrupted(self, kind: str, known: OpenTrial, message: Message) -> None:
+        """Begin a trial again that came to no end, or store that it failed."""
+        hardware, spec = message["hardware"], known.trial.spec
+        if kind == "too_large":
+            reason = message["reason"]
+            again = known.shrink(hardware, message["micro_batch_at_most"])
+            if again:
+                self._fits.remember(spec, hardware=hardware, micro_batch_at_most=known.limits[hardware])
+        elif tells_of_memory(message["cause"]):
+            reason = message["cause"]
+            again = known.lose_for_memory(hardware, planned_micro_batch(spec))
+        else:
+            reason, again = message["cause"], known.lose()
+        if again:
             self._recorder.lost(known.trial)
             self._desk.offer([self._job_of(known.trial.trial_id)])
         else:
-            self._end(known.trial, failed(message["cause"]))
+            self._end(known, failed(reason))
+
+    def _remember(self, known: OpenTrial, outcome: Mapping[str, Any]) -> None:
+        """Remember what a trial that ended well found to fit, so that others begin there."""
+        if outcome["status"] == Status.FAILED:
+            return
+        limits = dict(known.limits)
+        if outcome.get("halvings"):
+            limits[outcome["hardware"]] = outcome["micro_batch_at_most"]
+        for hardware, at_most in limits.items():
+            self._fits.remember(known.trial.spec, hardware=hardware, micro_batch_at_most=at_most)
 
     def _end(
         self,
-        trial: PlannedTrial,
+        known: OpenTrial,
         outcome: Mapping[str, Any],
         points: Sequence[Mapping[str, Any]] = (),
         probes: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         if self.failure:
             return
+        trial = known.trial
+        outcome = {**outcome, "halvings": known.halvings + outcome.get("halvings", 0)}
         try:
             self._recorder.ended(trial, outcome, points, probes)
         except OSError as error:
@@ -192,6 +228,10 @@ class Dispatch:
     def _job_of(self, trial_id: str) -> Job:
         known = self._open[trial_id]
         job = {"trial_id": trial_id, "attempt": known.attempt, **self._job(known.trial)}
+        limits = self._fits.limits(known.trial.spec)
+        for hardware, at_most in known.limits.items():
+            limits[hardware] = min(at_most, limits.get(hardware, at_most))
+        job["micro_batch_at_most"] = limits
         return job | (self._checkpoints.job(trial_id) if self._checkpoints else {})
 
     def _say_once(self, line: str) -> None:

@@ -18,6 +18,7 @@ from .checkpoint_place import CheckpointPlace
 from .cluster import cluster, concurrency
 from .design import Design
 from .dispatch import Dispatch
+from .fits import Fits
 from .folder import stored_outcomes
 from .lane import PlannedTrial
 from .outcomes import Outcomes
@@ -88,6 +89,9 @@ def run_missing(
     )
     agenda = Agenda(design, outcomes)
     checkpoints = CheckpointPlace(store.url, every_seconds=study.config.resources.checkpoint_seconds)
+    fits = Fits(store)
+    if fits.problem:
+        _tell_user(fits.problem)
     try:
         with cluster(study.config.resources, address=address) as scratch:
             at_once = concurrency(study.config.resources)
@@ -98,6 +102,7 @@ def run_missing(
                 agenda,
                 recorder,
                 checkpoints=checkpoints,
+                fits=fits,
                 tick=observer.tick,
                 at_once=at_once,
                 scratch=scratch,
@@ -121,6 +126,7 @@ def _tune(
     recorder: Recorder,
     *,
     checkpoints: CheckpointPlace,
+    fits: Fits,
     tick: Callable[[], None],
     at_once: int,
     scratch: Path,
@@ -147,6 +153,7 @@ def _tune(
         job=job,
         places=at_once,
         checkpoints=checkpoints,
+        fits=fits,
         note=_tell_user,
     )
     dispatch.hear(*desk.collect(0.0))

@@ -31,3 +31,8 @@ def cause_of_loss(error_file: Path | None) -> str:
             name, colon, message = raised.partition(":")
             return f"{name.rpartition('.')[2]}{colon}{message}"
     return f"WorkerLost: {lines[0].strip()}"
+
+
+def tells_of_memory(cause: str) -> bool:
+    """Return whether ``cause_of_loss`` says that Ray ended the worker because its machine ran out of memory."""
+    return cause.startswith("WorkerLost: ") and "running low on memory" in cause

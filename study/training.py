@@ -38,14 +38,16 @@ class Training:
         """Yield the events of a job.
 
         Args:
-            job: ``spec`` is the specification, ``workload`` says where its code is, and ``checkpoints`` where they
-                lie (see ``CheckpointPlace.job``; may be left out).
+            job: ``spec`` is the specification, and ``workload`` says where its code is. May be left out:
+                ``checkpoints``, where they lie (see ``CheckpointPlace.job``), and ``micro_batch_at_most``, by name of
+                the hardware.
 
         Raises:
             CannotTrain: the workload's data can't be had here.
         """
         from trainers.errors import DataError
         from trainers.loop import train
+        from trainers.process import hardware_name
         from trainers.script import Script
         from trainers.script_run import run_script
         from trainers.settings import TrainSettings
@@ -64,7 +66,8 @@ class Training:
             keeper, note = self._keeper(job)
             if note:
                 yield Noted(line=note)
-            yield from train(workload, settings, keeper=keeper)
+            at_most = job.get("micro_batch_at_most", {}).get(hardware_name())
+            yield from train(workload, settings, keeper=keeper, micro_batch_at_most=at_most)
         except DataError as error:
             raise CannotTrain(f"process {os.getpid()} on {socket.gethostname()}: {first_line(error)}") from error
 

@@ -19,13 +19,15 @@ _BLOCK = 512
 class BatchPlan:
     """``batch_size = world_size x accumulation_steps x micro_batch_size``, exactly.
 
-    ``halvings`` counts how often the micro-batch was made smaller for want of memory.
+    ``halvings`` counts how often the micro-batch was made smaller for want of memory, which then was found to hold
+    ``micro_batch_at_most`` examples at most: of a batch that can't be cut so, a micro-batch has fewer.
     """
 
     batch_size: int
     world_size: int
     micro_batch_size: int
     halvings: int = 0
+    micro_batch_at_most: int | None = None
 
     @property
     def device_share(self) -> int:
@@ -76,7 +78,8 @@ class BatchPlan:
                 f"one example does not fit into the memory of a device (batch_size {self.batch_size} on "
                 f"{self.world_size} workers); use a smaller model, bfloat16, or zero_stage 1 to 3 with more workers"
             )
-        return dataclasses.replace(self.limited(self.micro_batch_size // 2), halvings=self.halvings + 1)
+        at_most = self.micro_batch_size // 2
+        return dataclasses.replace(self.limited(at_most), halvings=self.halvings + 1, micro_batch_at_most=at_most)
 
     def limited(self, at_most: int) -> BatchPlan:
         """Return the plan with the largest micro-batch of at most ``at_most`` examples and of this one's; B stays."""

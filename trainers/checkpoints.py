@@ -58,7 +58,9 @@ class Checkpoints:
             self._engine.write_state(found.engine)
             plan = found.run["plan"]
             self._engine.plan = dataclasses.replace(
-                self._engine.plan.limited(plan["micro_batch_size"]), halvings=plan["halvings"]
+                self._engine.plan.limited(plan["micro_batch_size"]),
+                halvings=plan["halvings"],
+                micro_batch_at_most=plan["micro_batch_at_most"],
             )
             run.take_up(found.run)
             for _ in itertools.islice(batches, run.step):
@@ -86,7 +88,11 @@ class Checkpoints:
             own=write_tensors({**state.own, **chance}, {"engine": state.values, "chance": chance_values}),
             run={
                 **run.known(),
-                "plan": {"micro_batch_size": plan.micro_batch_size, "halvings": plan.halvings},
+                "plan": {
+                    "micro_batch_size": plan.micro_batch_size,
+                    "halvings": plan.halvings,
+                    "micro_batch_at_most": plan.micro_batch_at_most,
+                },
             },
             origin=self._origin,
         )

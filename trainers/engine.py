@@ -223,11 +223,12 @@ class DeepSpeedEngine:
                 "engine.micro_batch_size (it becomes part of the problem), use bfloat16 or more workers"
             )
         try:
-            smaller = self.plan.halved().micro_batch_size
+            smaller = self.plan.halved()
         except SettingsError as error:
             return error
         return DoesNotFit(
-            f"{lacking}worker {self.rank}; set engine.micro_batch_size to {smaller}", micro_batch_at_most=smaller
+            f"{lacking}worker {self.rank}; set engine.micro_batch_size to {smaller.micro_batch_size}",
+            micro_batch_at_most=self.plan.micro_batch_size // 2,
         )
 
 

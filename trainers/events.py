@@ -84,7 +84,8 @@ class Finished:
     step, so that there is nothing to count; ``value`` is the target's metric at the last
     evaluation; ``steps_to_target`` is interpolated between evaluations and ``None`` when not reached.
     ``probe_seconds`` are in none of the other seconds. ``halvings`` counts how often the micro-batch was halved for
-    want of memory, ``resumes`` how often the run went on from a checkpoint.
+    want of memory, which was found to hold ``micro_batch_at_most`` examples (``None`` where nothing was halved), and
+    ``resumes`` how often the run went on from a checkpoint.
     """
 
     status: str
@@ -105,6 +106,7 @@ class Finished:
     zero_stage: int
     hardware: str
     halvings: int = 0
+    micro_batch_at_most: int | None = None
     resumes: int = 0
 
 

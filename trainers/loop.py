@@ -225,6 +225,7 @@ class _Training:
             zero_stage=self.settings.engine.zero_stage,
             hardware=hardware_name(),
             halvings=plan.halvings,
+            micro_batch_at_most=plan.micro_batch_at_most,
             resumes=run.resumes,
         )
 

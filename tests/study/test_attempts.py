@@ -46,3 +46,29 @@ def test_a_trial_of_so_many_steps_is_lost_finitely_often(seed: int) -> None:
         losses += 1
         trial.keep(chance.randint(0, steps))
     assert losses <= (steps + 1) * (RETRIES + 1)
+
+
+def test_a_micro_batch_that_does_not_fit_is_made_smaller_until_it_can_not_be() -> None:
+    trial = OpenTrial(trial=TRIAL)
+    assert [trial.shrink("abacus", size) for size in (8, 3, 1)] == [True] * 3
+    assert (trial.limits, trial.halvings, trial.attempt) == ({"abacus": 1}, 3, 3)
+    assert trial.shrink("rod", 8)
+    assert trial.limits == {"abacus": 1, "rod": 8}
+    for hardware, size in (("abacus", 0), ("abacus", 1), ("abacus", 5), ("rod", 8)):
+        assert not trial.shrink(hardware, size)
+    assert (trial.halvings, trial.attempt) == (4, 4)
+
+
+def test_a_machine_without_memory_has_the_trial_once_more_as_it_was_and_then_with_half_of_it() -> None:
+    trial = OpenTrial(trial=TRIAL)
+    found = []
+    while trial.lose_for_memory("abacus", 12):
+        found.append(trial.limits.get("abacus"))
+    assert found == [None, 6, 3, 1, 1]  # and once more with one example, which makes the second loss that counts
+    assert trial.halvings == 3
+
+
+def test_where_the_machine_is_not_known_want_of_memory_is_a_loss_like_others() -> None:
+    trial = OpenTrial(trial=TRIAL)
+    assert [trial.lose_for_memory("", 64) for _ in range(RETRIES + 1)] == [True] * RETRIES + [False]
+    assert trial.limits == {}

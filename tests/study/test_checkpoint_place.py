@@ -59,7 +59,7 @@ def test_a_study_that_was_stopped_keeps_what_it_goes_on_from(url: str) -> None:
 def test_a_trial_without_checkpoints_costs_no_look_at_the_storage(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     here = place(url)
     put(url, OPEN)
-    monkeypatch.setattr("study.checkpoint_place.filesystem_of", lambda _: pytest.fail("looked"))
+    monkeypatch.setattr("study.checkpoint_place.open_filesystem", lambda _: pytest.fail("looked"))
     here.forget(OPEN)
     here.kept(OPEN)
     monkeypatch.undo()

@@ -15,7 +15,9 @@ from study.training import Training
 from study.version import code_digest
 from trainers.errors import DataError
 from trainers.events import Finished, Kept, Measured, Probed, Progress, Resumed
+from trainers.memory import DoesNotFit
 from trainers.probes.rows import ProbeRow
+from trainers.process import hardware_name
 
 FACTS = {"where": "here", "version": "0", "code": ""}
 FINISHED = Finished(
@@ -169,6 +171,25 @@ def test_checkpoints_are_told_at_once_and_what_is_wrong_with_them(monkeypatch: p
     assert [point["step"] for point in end["points"]] == [7]
 
 
+def test_what_does_not_fit_is_told_and_the_next_job_asked_for() -> None:
+    def train(job: Mapping[str, Any]) -> Iterator[Any]:
+        if job["trial_id"] == "a":
+            raise DoesNotFit("a micro-batch of 8 does not fit\nsecond", micro_batch_at_most=4)
+        yield FINISHED
+
+    told = run(train, "a", "b")
+    assert told["a"] == {
+        "kind": "too_large",
+        "trial_id": "a",
+        "attempt": 0,
+        "hardware": hardware_name(),
+        "micro_batch_at_most": 4,
+        "reason": "a micro-batch of 8 does not fit",
+        "kept": 0,
+    }
+    assert told["b"]["outcome"]["status"] == "reached"
+
+
 def test_a_process_that_cannot_train_refuses_and_takes_nothing_more() -> None:
     def train(job: Mapping[str, Any]) -> Iterator[Any]:
         raise CannotTrain("no data here")
@@ -193,3 +214,4 @@ def test_a_process_says_which_code_it_runs() -> None:
     assert told["code"] == code_digest()
     assert len(told["code"]) == 64
     assert told["where"].startswith("process ")
+    assert told["hardware"] == hardware_name()

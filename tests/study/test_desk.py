@@ -8,7 +8,7 @@ import pytest
 
 from study.desk import STOP, WAIT, Desk
 
-FACTS = {"where": "process 7 on node-2", "version": "1.2", "code": "aaaaaaaabb"}
+FACTS = {"where": "process 7 on node-2", "version": "1.2", "code": "aaaaaaaabb", "hardware": "abacus"}
 RESULT: dict[str, Any] = {"outcome": {"status": "reached"}, "points": [], "probes": []}
 
 
@@ -69,7 +69,7 @@ def test_the_job_of_a_crew_that_is_gone_is_lost_and_what_it_still_says_is_not_be
     desk.gone("one", "killed")
     (message,) = desk.collect()[1]
     assert (message["kind"], message["trial_id"], message["attempt"]) == ("lost", "a", 0)
-    assert message["cause"] == "killed"
+    assert (message["cause"], message["hardware"]) == ("killed", "abacus")
     assert not desk.advance("one", job("a"), 3)
     desk.end("one", job("a"), RESULT)
     assert desk.ask("one", FACTS) is STOP
@@ -99,6 +99,18 @@ def test_what_becomes_of_a_job_is_told_with_its_last_checkpoint(desk: Desk) -> N
     assert taken(desk, "four") == job("c")
     desk.gone("four", "killed")
     assert desk.collect()[1][-1]["kept"] == 0
+
+
+def test_a_job_that_does_not_fit_goes_back_to_the_driver(desk: Desk) -> None:
+    desk.offer([job("a"), job("b")])
+    taken(desk)
+    desk.advance("one", job("a"), 9, 8)
+    desk.collect()
+    limit: dict[str, Any] = {"hardware": "abacus", "micro_batch_at_most": 4, "reason": "8 do not fit"}
+    desk.shrink("one", job("a"), **limit)
+    assert desk.collect()[1] == [{"kind": "too_large", "trial_id": "a", "attempt": 0, "kept": 8, **limit}]
+    desk.offer([job("a", attempt=1)])
+    assert taken(desk) == job("a", attempt=1)
 
 
 def test_what_the_user_should_know_is_passed_on(desk: Desk) -> None:

@@ -16,6 +16,7 @@ from study.design import Design
 from study.desk import Desk
 from study.dispatch import STILLBORN, Dispatch
 from study.errors import ConfigError
+from study.fits import Fits
 from study.outcomes import Outcomes
 from study.progress import Progress
 from study.recorder import Recorder
@@ -23,7 +24,8 @@ from study.resolve import BatchArithmetic
 
 from .studies import design
 
-FACTS = {"where": "here", "version": "0", "code": ""}
+FACTS = {"where": "here", "version": "0", "code": "", "hardware": "abacus"}
+CROWDED = "WorkerLost: 1 worker(s) were killed due to the node running low on memory."
 FINISHED = {"status": "exhausted", "message": "", "steps": 10, "examples": 40, "value": 0.09, "train_seconds": 2.0}
 
 
@@ -60,6 +62,7 @@ class Office:
             job=lambda trial: {"spec": trial.trial_id},
             places=places,
             checkpoints=self.checkpoints,
+            fits=Fits(self.store),
             note=self.notes.append,
         )
         self.listen()
@@ -147,6 +150,89 @@ def test_a_trial_that_comes_further_is_begun_again_as_often_as_it_is_lost(tmp_pa
         office.listen()
     (row,) = office.store.trials().to_dict("records")
     assert (row["trial_id"], row["status"], row["message"]) == (first, "failed", "WorkerLost: killed")
+
+
+def test_a_trial_that_does_not_fit_comes_back_smaller_and_those_of_its_shape_begin_so(tmp_path: Path) -> None:
+    office = Office(tmp_path, design(batch_sizes=[8, 16], learning_rates=[0.1], seeds=[0, 1]), places=1)
+    job = office.take("one")
+    assert job is not None
+    assert job["micro_batch_at_most"] == {}
+    for attempt, size in enumerate((4, 2)):
+        assert job["attempt"] == attempt
+        office.desk.shrink("one", job, hardware="abacus", micro_batch_at_most=size, reason=f"{2 * size} do not fit")
+        office.listen()
+        assert office.progress.snapshot().running == 0
+        again = office.take("one")
+        assert again is not None
+        assert (again["trial_id"], again["micro_batch_at_most"]) == (job["trial_id"], {"abacus": size})
+        job = again
+    office.end("one", job, micro_batch_size=2)
+    office.listen()
+    (row,) = office.store.trials().to_dict("records")
+    assert (row["status"], row["halvings"], row["micro_batch_size"]) == ("exhausted", 2, 2)
+    other = office.take("one")
+    assert other is not None
+    assert (other["attempt"], other["micro_batch_at_most"]) == (0, {"abacus": 2})
+    # Also in a later run of the study.
+    later = Office(tmp_path, design(batch_sizes=[32], learning_rates=[0.1], seeds=[0]), places=1).take("one")
+    assert later is not None
+    assert later["micro_batch_at_most"] == {"abacus": 2}
+
+
+def test_what_a_trial_halved_in_place_is_remembered_if_it_ended_well(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=1)
+    found = {"hardware": "abacus", "micro_batch_size": 2, "micro_batch_at_most": 3, "halvings": 1}
+    for outcome, expected in (({"status": "failed", "message": "E"}, {}), ({}, {"abacus": 3})):
+        job = office.take("one")
+        assert job is not None
+        office.end("one", job, **{**found, **outcome})
+        office.listen()
+        assert office.dispatch._fits.limits(office.study.trials({})[0].spec) == expected
+    assert list(office.store.trials()["halvings"]) == [1, 1]
+
+
+def test_a_trial_that_says_the_same_limit_again_fails_alone(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=1)
+    for attempt in range(2):
+        job = office.take("one")
+        assert job is not None
+        assert job["attempt"] == attempt
+        office.desk.shrink("one", job, hardware="abacus", micro_batch_at_most=1, reason="SettingsError: no room")
+        office.listen()
+    (row,) = office.store.trials().to_dict("records")
+    assert (row["status"], row["message"], row["halvings"]) == ("failed", "SettingsError: no room", 1)
+    assert office.take("one") is not None
+
+
+def test_a_machine_without_memory_halves_from_the_second_loss_on_and_remembers_what_fitted(tmp_path: Path) -> None:
+    office = Office(tmp_path, design(batch_sizes=[8], learning_rates=[0.1], seeds=[0, 1]), places=1)
+    for attempt, limits in enumerate(({}, {}, {"abacus": 4}, {"abacus": 2})):
+        job = office.take(f"crew-{attempt}")
+        assert job is not None
+        assert (job["attempt"], job["micro_batch_at_most"]) == (attempt, limits)
+        if attempt < 3:
+            office.dispatch.crew_ended(f"crew-{attempt}", CROWDED)
+            office.listen()
+    assert not (tmp_path / "memory.json").exists()  # it may still be another process that takes the memory
+    office.end("crew-3", job, micro_batch_size=2)
+    office.listen()
+    other = office.take("crew-3")
+    assert other is not None
+    assert other["micro_batch_at_most"] == {"abacus": 2}
+
+
+def test_a_trial_of_which_one_example_is_too_much_for_a_machine_fails_alone(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=1)
+    crews = 0
+    while len(office.store.trials()) == 0:
+        assert office.take(f"crew-{crews}") is not None
+        office.dispatch.crew_ended(f"crew-{crews}", CROWDED)
+        office.listen()
+        crews += 1
+    (row,) = office.store.trials().to_dict("records")
+    assert (row["status"], row["message"], row["halvings"]) == ("failed", CROWDED, 1)  # of two examples
+    assert crews == 4
+    assert office.take("another") is not None
 
 
 @pytest.mark.parametrize("told", [False, True])

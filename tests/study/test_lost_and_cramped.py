@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ SWEEP: dict[str, Any] = {
     "budget": {"steps": 3000},
     "evaluation": {"points": 7},
 }
+SHORT = {**SWEEP, "seeds": [0, 1], "budget": {"steps": 40}}
 
 
 def test_lost_workers_and_little_memory_change_no_result(study: Study) -> None:
@@ -32,6 +34,9 @@ def test_lost_workers_and_little_memory_change_no_result(study: Study) -> None:
     sweeps = [
         {"name": "calm", **SWEEP},
         {"name": "killed", **SWEEP, "workload_settings": {"dies_beside": str(out)}},
+        {"name": "cramped", **SHORT, "workload_settings": {"room": 2}},
+        {"name": "sharded", **SHORT, "workload_settings": {"room": 2}, "engine": {"zero_stage": 2}},
+        {"name": "hopeless", **SHORT, "workload_settings": {"room": 0}, "seeds": [0]},
     ]
     resources = {"max_concurrent": 1, "checkpoint_seconds": 0.01}
     path = study.write_text(yaml.safe_dump({"name": "fragile", "resources": resources, "sweeps": sweeps}))
@@ -41,7 +46,8 @@ def test_lost_workers_and_little_memory_change_no_result(study: Study) -> None:
     assert done.stderr == ""
 
     store = ResultStore(out)
-    rows = store.trials().set_index("sweep")
+    trials = store.trials()
+    rows = trials[trials["sweep"].isin(["calm", "killed"])].set_index("sweep")
     assert set(rows["status"]) == {"exhausted"}
     assert rows["resumes"].to_dict() == {"calm": 0, "killed": 1}
     other = ("trial_id", "spec", "started_at", "resumes")
@@ -51,8 +57,21 @@ def test_lost_workers_and_little_memory_change_no_result(study: Study) -> None:
     curves = {name: curve_of(store, rows.loc[name, "trial_id"]) for name in ("calm", "killed")}
     assert len(curves["calm"]) == 8 + 7  # the loss at 8 moments, and the mean of those in training before 7 of them
     pd.testing.assert_frame_equal(curves["killed"], curves["calm"], check_exact=True)
+    # The first of a shape finds out what fits; of its examples no other number is trained on.
+    for name in ("cramped", "sharded"):
+        found = trials[trials["sweep"] == name].sort_values("seed")
+        assert list(found["status"]) == ["exhausted"] * 2, found["message"].tolist()
+        assert list(found["halvings"]) == [2, 0]
+        assert list(found["micro_batch_size"]) == [2, 2]
+        assert list(found["accumulation_steps"]) == [4, 4]
+        assert set(found["examples"]) == {8 * 40}
+    (hopeless,) = trials[trials["sweep"] == "hopeless"].to_dict("records")
+    assert hopeless["status"] == "failed"
+    assert hopeless["message"].startswith("SettingsError: one example does not fit into the memory of a device")
+    limits = json.loads((out / "memory.json").read_text())["limits"]
+    assert [(limit["zero_stage"], limit["micro_batch_at_most"]) for limit in limits] == [(0, 2), (2, 2)]
     # Nothing is left of the checkpoints.
-    assert sorted(p.name for p in out.iterdir()) == ["compacted", "parts", "study.yaml"]
+    assert sorted(p.name for p in out.iterdir()) == ["compacted", "memory.json", "parts", "study.yaml"]
 
 
 def curve_of(store: ResultStore, trial_id: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from study.checkpoint_place import CheckpointPlace
 from study.crew import Noted
 from study.training import Training
 from trainers.events import Finished, Kept, Measured, Resumed
+from trainers.process import hardware_name
 from trainers.settings import TrainSettings
 
 from .test_lost_and_cramped import FRAGILE
@@ -111,6 +112,13 @@ def test_a_short_trial_writes_no_file(workload: Path, tmp_path: Path) -> None:
     events = list(Training().events(job(workload, place)))
     assert isinstance(events[-1], Finished)
     assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["token"]
+
+
+def test_what_is_known_to_fit_on_this_hardware_is_kept_to(workload: Path) -> None:
+    given = {"trial_id": TRIAL, "spec": json.dumps(SPEC), "workload": f"{workload}:Fragile"}
+    for limits, micro in (({hardware_name(): 2, "rod": 1}, 2), ({"rod": 1}, 8), ({}, 8)):
+        *_, last = Training().events({**given, "micro_batch_at_most": limits})
+        assert (last.micro_batch_size, last.halvings) == (micro, 0)
 
 
 def test_the_specification_here_is_a_trials(workload: Path) -> None:
