@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .filesystem import is_remote, local_path, open_filesystem
+from results.storage import Storage
+
+from .filesystem import open_filesystem
 
 _FOLDER = "checkpoints"
 _TOKEN = "token"
@@ -25,9 +28,9 @@ class CheckpointPlace:
     A storage that fails is told, not raised: no study ends for want of a checkpoint.
     """
 
-    def __init__(self, results_url: str, *, every_seconds: float | None) -> None:
-        """Keep checkpoints below ``results_url``, a folder or any URL fsspec knows; none where ``every_seconds`` is."""
-        self._url = results_url if is_remote(results_url) else local_path(results_url)
+    def __init__(self, storage: Storage, *, every_seconds: float | None) -> None:
+        """Keep checkpoints in ``storage``; none where ``every_seconds`` is none."""
+        self._url = storage.where(_FOLDER).removesuffix(f"/{_FOLDER}")
         self._every_seconds = every_seconds
         self._token = secrets.token_hex(8)
         self._there: set[str] = set()
@@ -40,7 +43,7 @@ class CheckpointPlace:
             Why there are no checkpoints, in one line; nothing where all is well.
         """
         try:
-            fs, folder = _folder_of(self._url)
+            fs, folder = self._place
             self._remove(is_stored)
             self._there = set(_trials_in(fs, folder))
             if self._every_seconds is not None:
@@ -48,11 +51,11 @@ class CheckpointPlace:
                 fs.pipe_file(f"{folder}/{_TOKEN}", self._token.encode())
                 self._is_open = True
         except Exception as error:  # each kind of storage has errors of its own
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return (
-                f"{self._url}: checkpoints can't be kept there, so that a trial whose worker is lost begins anew: "
-                + (reason)
-            )
+            if self._every_seconds is not None:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                return (
+                    f"{self._url}: no checkpoints are kept, so that a trial whose worker is lost begins anew: {reason}"
+                )
         return ""
 
     def job(self, trial_id: str) -> dict[str, Any]:
@@ -82,15 +85,19 @@ class CheckpointPlace:
         """Remove what no run will go on from: everything once a study is ``finished``."""
         self._remove(lambda name: finished or is_stored(name))
         with contextlib.suppress(Exception):
-            fs, folder = _folder_of(self._url)
-            if self._is_open:
+            fs, folder = self._place
+            if fs.cat_file(f"{folder}/{_TOKEN}") == self._token.encode():  # no other driver's that took over
                 fs.rm_file(f"{folder}/{_TOKEN}")
             if fs.isdir(folder) and not fs.ls(folder, detail=False):
                 fs.rmdir(folder)
 
+    @functools.cached_property
+    def _place(self) -> tuple[Any, str]:
+        return _folder_of(self._url)
+
     def _remove(self, which: Callable[[str], bool]) -> None:
         with contextlib.suppress(Exception):  # what can't be removed costs room, and no result
-            fs, folder = _folder_of(self._url)
+            fs, folder = self._place
             for name in filter(which, _trials_in(fs, folder)):
                 fs.rm(f"{folder}/{name}", recursive=True)
 
@@ -113,8 +120,8 @@ def keeper_of(checkpoints: Mapping[str, Any], *, origin: Mapping[str, str]) -> A
     return Keeper(fs, f"{folder}/{checkpoints['folder']}", every_seconds=every_seconds, origin=origin)
 
 
-def _folder_of(results_url: str) -> tuple[Any, str]:
-    fs, root = open_filesystem(results_url)
+def _folder_of(place: str) -> tuple[Any, str]:
+    fs, root = open_filesystem(place)
     return fs, f"{root}/{_FOLDER}"
 
 

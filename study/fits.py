@@ -16,7 +16,6 @@ from results import ResultStore, TrialSpec
 from results.schema import canonical_json
 
 from .errors import first_line
-from .filesystem import open_filesystem
 from .model import Count, Model, Section
 
 MEMORY_FILE = "memory.json"
@@ -48,7 +47,7 @@ class Fits:
         self.problem = ""
         """Why what was kept is not used, in one line."""
         if store is not None:
-            self._read(store.url)
+            self._read(store)
 
     def limits(self, spec: TrialSpec) -> dict[str, int]:
         """Return the largest micro-batch for a trial, by name of the hardware; none where all of it fits."""
@@ -61,15 +60,15 @@ class Fits:
             limits[hardware] = micro_batch_at_most
             self._write()
 
-    def _read(self, results_url: str) -> None:
+    def _read(self, store: ResultStore) -> None:
         try:
-            fs, root = open_filesystem(results_url)
-            found = _Limits.model_validate(json.loads(fs.cat_file(f"{root}/{MEMORY_FILE}")))
+            found = _Limits.model_validate(json.loads(store.storage.read(MEMORY_FILE)))
         except FileNotFoundError:
             return
         except Exception as error:  # each kind of storage has errors of its own
             said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else first_line(error)
-            self.problem = f"{results_url}/{MEMORY_FILE}: not used, and written anew when memory is short: {said}"
+            place = store.storage.where(MEMORY_FILE)
+            self.problem = f"{place}: not used, and written anew when memory is short: {said}"
             return
         for limit in found.limits:
             known = limit.model_dump()

@@ -88,7 +88,7 @@ def run_missing(
         observer=observer,
     )
     agenda = Agenda(design, outcomes)
-    checkpoints = CheckpointPlace(store.url, every_seconds=study.config.resources.checkpoint_seconds)
+    checkpoints = CheckpointPlace(store.storage, every_seconds=study.config.resources.checkpoint_seconds)
     fits = Fits(store)
     if fits.problem:
         _tell_user(fits.problem)

@@ -9,6 +9,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from results.storage import open_storage
 from study.checkpoint_place import CheckpointPlace, keeper_of, sees
 
 STORED, OPEN, STRAY = "a" * 16, "b" * 16, "c" * 16
@@ -32,7 +33,7 @@ def put(url: str, *trial_ids: str) -> None:
 
 
 def place(url: str, *, every_seconds: float | None = 60.0) -> CheckpointPlace:
-    made = CheckpointPlace(url, every_seconds=every_seconds)
+    made = CheckpointPlace(open_storage(url), every_seconds=every_seconds)
     assert made.open(is_stored=lambda name: name == STORED) == ""
     return made
 
@@ -59,7 +60,7 @@ def test_a_study_that_was_stopped_keeps_what_it_goes_on_from(url: str) -> None:
 def test_a_trial_without_checkpoints_costs_no_look_at_the_storage(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     here = place(url)
     put(url, OPEN)
-    monkeypatch.setattr("study.checkpoint_place.open_filesystem", lambda _: pytest.fail("looked"))
+    monkeypatch.setattr(CheckpointPlace, "_place", property(lambda _: pytest.fail("looked")))
     here.forget(OPEN)
     here.kept(OPEN)
     monkeypatch.undo()
@@ -110,9 +111,18 @@ def test_a_relative_folder_is_told_to_workers_as_a_whole_path(tmp_path: Path, mo
 
 def test_a_storage_that_refuses_is_told_in_one_line_and_nothing_is_kept(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").touch()
-    here = CheckpointPlace(str(tmp_path), every_seconds=60.0)
+    here = CheckpointPlace(open_storage(tmp_path), every_seconds=60.0)
     problem = here.open(is_stored=lambda _: False)
-    assert problem.startswith(f"{tmp_path}: checkpoints can't be kept there")
+    assert problem.startswith(
+        f"{tmp_path}: no checkpoints are kept, so that a trial whose worker is lost begins anew: "
+    )
     assert "\n" not in problem
     assert here.job(OPEN) == {"checkpoints": None}
     here.close(is_stored=lambda _: True, finished=True)
+    assert (tmp_path / "checkpoints").is_file()
+
+
+def test_a_driver_whose_place_was_taken_over_leaves_the_other_ones_token(url: str) -> None:
+    before, after = place(url), place(url)
+    before.close(is_stored=lambda _: False, finished=False)
+    assert sees(after.job(OPEN)["checkpoints"])

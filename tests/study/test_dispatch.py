@@ -53,7 +53,7 @@ class Office:
         )
         self.desk = Desk()
         self.notes: list[str] = []
-        self.checkpoints = CheckpointPlace(str(folder), every_seconds=60.0)
+        self.checkpoints = CheckpointPlace(self.store.storage, every_seconds=60.0)
         assert self.checkpoints.open(is_stored=self.outcomes.__contains__) == ""
         self.dispatch = Dispatch(
             agenda=Agenda(study, self.outcomes),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from results.storage import open_storage
 from study import training as module
 from study.checkpoint_place import CheckpointPlace
 from study.crew import Noted
@@ -49,7 +50,7 @@ def job(workload: Path, place: CheckpointPlace, **spec: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> CheckpointPlace:
-    made = CheckpointPlace(str(tmp_path / "out"), every_seconds=1e-9)
+    made = CheckpointPlace(open_storage(tmp_path / "out"), every_seconds=1e-9)
     assert made.open(is_stored=lambda _: False) == ""
     return made
 
@@ -107,7 +108,7 @@ def test_a_process_that_does_not_see_the_place_says_so_and_trains(workload: Path
 
 
 def test_a_short_trial_writes_no_file(workload: Path, tmp_path: Path) -> None:
-    place = CheckpointPlace(str(tmp_path / "out"), every_seconds=60.0)
+    place = CheckpointPlace(open_storage(tmp_path / "out"), every_seconds=60.0)
     place.open(is_stored=lambda _: False)
     events = list(Training().events(job(workload, place)))
     assert isinstance(events[-1], Finished)
