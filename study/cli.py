@@ -84,11 +84,20 @@ app.command()(workloads)
 
 
 @app.command()
-def plan(study: StudyArgument, out: OutOption = None) -> None:
+def plan(
+    study: StudyArgument,
+    out: OutOption = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster, or 'auto': show what it has and how much fits on it.")
+    ] = None,
+) -> None:
     """Show what a study would run, and what of it is stored. Runs nothing."""
     from results import ResultStore
 
+    from .capacity_display import node_table, room_in_words
+    from .cluster import survey
     from .design import Design
+    from .errors import ConfigError
     from .folder import default_folder, stored_outcomes
     from .loading import find_study, load_study
     from .planning import plan as make_plan
@@ -97,10 +106,20 @@ def plan(study: StudyArgument, out: OutOption = None) -> None:
 
     resolved = resolve(load_study(find_study(study)))
     design = Design(resolved.config)
+    resources = resolved.config.resources
     rows = make_plan(resolved, design, stored_outcomes(ResultStore(out or default_folder(resolved.config))))
     print_table(plan_table(rows))
     extendable = any(sweep.extend.max_steps_per_side for sweep in resolved.config.sweeps)
-    line(plan_summary(rows, extendable=extendable))
+    if address is None:
+        line(plan_summary(rows, extendable=extendable))
+        return
+    nodes, found = survey(resources, address)
+    line(plan_summary(rows, extendable=extendable, places=found.at_once))
+    line()
+    print_table(node_table(nodes, found))
+    if not found.at_once:
+        raise ConfigError(found.lacking)
+    line(room_in_words(resources, found))
 
 
 @app.command()

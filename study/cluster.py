@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import os
@@ -10,6 +11,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from .capacity import Capacity, Node, capacity
 from .config import Resources
 from .cores import core_count
 from .errors import ConfigError, first_line
@@ -36,8 +38,10 @@ def cluster(resources: Resources, *, address: str | None) -> Iterator[Path]:
     a local cluster gets a token of its own through the environment unless the user has chosen otherwise.
 
     Raises:
-        ConfigError: the cluster can't be reached, or no trial fits on it.
+        ConfigError: the cluster can't be reached, or the one on this machine could never have what a trial asks for.
     """
+    if address is None:
+        _check_custom(resources)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if address is None and "RAY_AUTH_MODE" not in os.environ:
@@ -78,8 +82,9 @@ def hush_raylet() -> None:
 def _start(resources: Resources, scratch: Path) -> None:
     import ray
 
+    crew_cpus = resources.cpus_per_worker * (resources.workers or 1)
     ray.init(
-        num_cpus=max(core_count(), resources.cpus_per_worker * (resources.max_concurrent or 1)),
+        num_cpus=max(core_count(), crew_cpus * (resources.max_concurrent or 1)),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.CRITICAL,
@@ -97,24 +102,39 @@ def _join(address: str) -> None:
         raise ConfigError(f"--address {address}: no Ray cluster answers: {first_line(error)}") from None
 
 
-def concurrency(resources: Resources) -> int:
-    """Return how many trials run at a time on the cluster that is running.
+def survey(resources: Resources, address: str) -> tuple[list[Node], Capacity]:
+    """Return what the cluster at ``address`` has, and how much fits on it.
 
     Raises:
-        ConfigError: not even one fits.
+        ConfigError: the cluster can't be reached.
     """
+    with cluster(resources, address=address):
+        found = nodes()
+    return found, capacity(resources, found)
+
+
+def nodes() -> list[Node]:
+    """Return what there is on the cluster that is running, in the order of names."""
     import ray
 
-    total = ray.cluster_resources()
-    fit = int(total.get("CPU", 0) // resources.cpus_per_worker)
-    if resources.gpus_per_worker:
-        fit = min(fit, int(total.get("GPU", 0) / resources.gpus_per_worker))
-    if fit < 1:
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    hosts = collections.Counter(node["NodeManagerHostname"] for node in alive)
+    found = []
+    for node in alive:
+        host = node["NodeManagerHostname"]
+        name = host if hosts[host] == 1 else f"{host}/{node['NodeID'][:6]}"
+        found.append(Node(name=name, has=node["Resources"]))
+    return sorted(found, key=lambda node: node.name)
+
+
+def _check_custom(resources: Resources) -> None:
+    """Refuse what a cluster started here would not have; Ray finds out by itself which accelerators there are."""
+    own = [name for name in resources.custom if not name.startswith("accelerator_type:")]
+    if own:
         raise ConfigError(
-            f"resources: a trial must fit on the cluster, but needs {resources.cpus_per_worker} CPUs and "
-            f"{resources.gpus_per_worker:g} GPUs where there are {total.get('CPU', 0):g} and {total.get('GPU', 0):g}"
+            f"resources: custom ones are what a cluster was started with, but a cluster started here has no {own[0]}; "
+            "join one that has it with --address, or leave custom out"
         )
-    return min(fit, resources.max_concurrent or fit)
 
 
 def _check_address(address: str) -> None:

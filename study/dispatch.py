@@ -108,6 +108,14 @@ class Dispatch:
         if self.finished or self.failure:
             self.stop()
 
+    def make_room(self, places: int) -> None:
+        """Take note that ``places`` crews have room from now on, perhaps none. Those that are there stay."""
+        steady, self._places = places == self._places, places
+        # Refusing crews may have left with their node, of which Ray tells a little later: judged by two readings.
+        if steady and len(self._refused) >= places > 0 and not self.failure:
+            self.failure = ConfigError(next(iter(self._refused.values())))
+        self.hand_out()
+
     def stop(self) -> None:
         """Send the crews home, whatever they do."""
         if not self._stopped:
@@ -213,7 +221,7 @@ class Dispatch:
 
     def _refuse(self, crew: str, reason: str) -> None:
         self._refused[crew] = reason
-        if len(self._refused) >= self._places:
+        if len(self._refused) >= self._places > 0:
             self.failure = ConfigError(reason)
 
     def _begin_again(self, epoch: str) -> None:

@@ -14,8 +14,9 @@ from results import ResultStore
 from results.schema import canonical_json
 
 from .agenda import Agenda
+from .capacity import worker_bundle
 from .checkpoint_place import CheckpointPlace
-from .cluster import cluster, concurrency
+from .cluster import cluster, nodes
 from .design import Design
 from .dispatch import Dispatch
 from .fits import Fits
@@ -24,11 +25,15 @@ from .lane import PlannedTrial
 from .outcomes import Outcomes
 from .recorder import Observer, Recorder
 from .resolve import ResolvedStudy, locate_workload
+from .room import Room
 from .terminal import line
 from .version import code_digest, code_version
 
 if TYPE_CHECKING:
     from ray import tune
+
+MOST_CREWS = 10_000
+"""Without a bound Tune starts one crew after the other; how many there are is for ``Crews`` to say."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,13 +46,16 @@ class RunSummary:
     """Whether a signal ended the study early; what was stored stays."""
     seconds: float
     concurrency: int
+    """Trials that had room at a time; the most, where nodes joined or left."""
+    worker_seconds: float
+    """Time that there was room for a trial, from the cluster's start to its end, over all that had room at a time."""
     train_seconds: float
     """Time inside optimiser steps, over all trials stored."""
 
     @property
     def train_share(self) -> float:
-        """The part of the workers' time, from the cluster's start to its end, that was inside optimiser steps."""
-        return self.train_seconds / (self.seconds * self.concurrency)
+        """The part of the workers' time that was inside optimiser steps."""
+        return self.train_seconds / self.worker_seconds
 
 
 def run_missing(
@@ -94,7 +102,7 @@ def run_missing(
         _tell_user(fits.problem)
     try:
         with cluster(study.config.resources, address=address) as scratch:
-            at_once = concurrency(study.config.resources)
+            room = Room(study.config.resources, nodes, tell=_tell_user, since=started)
             if problem := checkpoints.open(is_stored=outcomes.__contains__):
                 _tell_user(problem)
             interrupted = _tune(
@@ -104,7 +112,7 @@ def run_missing(
                 checkpoints=checkpoints,
                 fits=fits,
                 tick=observer.tick,
-                at_once=at_once,
+                room=room,
                 scratch=scratch,
                 worker=worker,
             )
@@ -115,7 +123,8 @@ def run_missing(
         trials=recorder.trials,
         interrupted=interrupted,
         seconds=time.monotonic() - started,
-        concurrency=at_once,
+        concurrency=room.most,
+        worker_seconds=room.place_seconds(),
         train_seconds=recorder.train_seconds,
     )
 
@@ -128,7 +137,7 @@ def _tune(
     checkpoints: CheckpointPlace,
     fits: Fits,
     tick: Callable[[], None],
-    at_once: int,
+    room: Room,
     scratch: Path,
     worker: type[tune.Trainable] | None,
 ) -> bool:
@@ -151,7 +160,7 @@ def _tune(
         desk=desk,
         recorder=recorder,
         job=job,
-        places=at_once,
+        places=room.places,
         checkpoints=checkpoints,
         fits=fits,
         note=_tell_user,
@@ -159,15 +168,21 @@ def _tune(
     dispatch.hear(*desk.collect(0.0))
     dispatch.hand_out()
     settings = {"desk": desk.actor, "cpus": resources.cpus_per_worker, "gpus": resources.gpus_per_worker}
-    crews = Crews(dispatch, settings)
+
+    def look() -> None:
+        places = room.news()
+        if places is not None:
+            dispatch.make_room(places)
+
     with _signals() as received:
-        switchboard = Switchboard(dispatch, desk, crews, tick=tick, ended=lambda: bool(received))
+        crews = Crews(dispatch, settings, look=look, ended=lambda: bool(received))
+        switchboard = Switchboard(dispatch, desk, crews, look=look, tick=tick, ended=lambda: bool(received))
         tuner = tune.Tuner(
-            tune.with_resources(worker or Worker, {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}),
+            tune.with_resources(worker or Worker, tune.PlacementGroupFactory([worker_bundle(resources)])),
             tune_config=tune.TuneConfig(
                 search_alg=crews,
                 num_samples=-1,
-                max_concurrent_trials=at_once,
+                max_concurrent_trials=MOST_CREWS,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
             ),

@@ -76,19 +76,20 @@ def plan_table(rows: list[PlanRow]) -> Table:
     return table
 
 
-def plan_summary(rows: list[PlanRow], *, extendable: bool) -> str:
-    """Return the totals in words."""
+def plan_summary(rows: list[PlanRow], *, extendable: bool, places: int | None = None) -> str:
+    """Return the totals in words.
+
+    Args:
+        rows: the plan.
+        extendable: whether the grid may grow.
+        places: trials that run at a time, for the time it takes; ``None`` where nobody knows.
+    """
     missing = sum(row.missing for row in rows)
     if not missing:
         return f"nothing to run: all {sum(row.trials for row in rows)} trials are stored"
     examples = sum(row.missing * row.arithmetic.examples for row in rows)
     probes = [row.arithmetic.probe_steps for row in rows if row.arithmetic.probe_steps is not None]
-    seconds = [row.missing_seconds for row in rows]
-    price = (
-        f"about {duration(sum(s for s in seconds if s is not None))} of one worker's time, judged by stored trials"
-        if all(second is not None for second in seconds)
-        else "cost unknown: nothing comparable is stored"
-    )
+    price = _price(rows, places)
     more = "; the grid may grow where the best rate lies at its edge" if extendable else ""
     if probes:
         cost = f"{min(probes):,.0f}" if min(probes) == max(probes) else f"{min(probes):,.0f} to {max(probes):,.0f}"
@@ -98,3 +99,17 @@ def plan_summary(rows: list[PlanRow], *, extendable: bool) -> str:
         f"{sum(row.trials for row in rows)} trials, {sum(row.stored for row in rows)} stored, {missing} to run: "
         f"at most {examples:,} examples; {price}{more}"
     )
+
+
+def _price(rows: list[PlanRow], places: int | None) -> str:
+    costs = [(row.missing_seconds, row.missing) for row in rows]
+    known = [(seconds, missing) for seconds, missing in costs if seconds is not None]
+    if len(known) < len(costs):
+        return "cost unknown: nothing comparable is stored"
+    total = sum(seconds for seconds, _ in known)
+    whose = "one worker's" if all(row.arithmetic.world_size == 1 for row in rows) else "one crew's"
+    price = f"about {duration(total)} of {whose} time, judged by stored trials"
+    if not places:
+        return price
+    longest = max(seconds / missing for seconds, missing in known if missing)  # no trial is shared between places
+    return f"{price}, so about {duration(max(total / places, longest))} here"

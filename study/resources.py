@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, AliasChoices, Field, Strict, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, Strict, field_validator, model_validator
 
 from .model import Count, Model, Rate
+
+SMALLEST = 1e-4
 
 
 def _positive_resources(custom: dict[str, float]) -> dict[str, float]:
     reserved = {"CPU": "cpus_per_worker", "GPU": "gpus_per_worker", "memory": "memory_gib_per_worker"}
-    for name in custom:
+    for name, quantity in custom.items():
         if name in reserved:
             raise ValueError(f"{name} is asked for by {reserved[name]}")
+        if quantity < SMALLEST:
+            raise ValueError(f"{name} must be at least {SMALLEST:g}, the smallest part that Ray knows")
     return custom
 
 
@@ -42,4 +46,15 @@ class Resources(Model):
     def _whole_gpus(cls, gpus: float) -> float:
         if gpus > 1 and not gpus.is_integer():
             raise ValueError(f"more than one GPU must be a whole number, but got {gpus:g}")
+        if 0 < gpus < SMALLEST:
+            raise ValueError(f"a part of a GPU must be at least {SMALLEST:g}, the smallest that Ray knows")
         return gpus
+
+    @model_validator(mode="after")
+    def _a_gpu_each(self) -> Self:
+        if (self.workers or 1) > 1 and 0 < self.gpus_per_worker < 1:
+            raise ValueError(
+                "workers of one trial can't share a GPU, since NCCL refuses it: gpus_per_worker must be a whole number "
+                f"with {self.workers} workers, but got {self.gpus_per_worker:g}; a part packs trials of one worker"
+            )
+        return self

@@ -31,6 +31,7 @@ def run(
     from results import ResultStore
 
     from .baselines import keep_baselines, measure_baselines
+    from .capacity_display import at_once
     from .design import Design
     from .display import duration, show_answer, show_progress
     from .folder import default_folder, is_stored_study, write_answer, write_study
@@ -65,8 +66,9 @@ def run(
             line(f"{missing} of {total} trials to run, into {folder}")
             with show_progress(Progress(design, outcomes), Console(), quiet=quiet) as display:
                 summary = run_missing(resolved, design, store, observer=display, outcomes=outcomes, address=address)
+            workers = at_once(resolved.config.resources, summary.concurrency)
             line(
-                f"{summary.trials} trials stored in {duration(summary.seconds)} on {summary.concurrency} workers, "
+                f"{summary.trials} trials stored in {duration(summary.seconds)} on {workers}, "
                 f"{summary.train_share:.0%} of their time inside training steps"
             )
             if summary.interrupted:

@@ -25,11 +25,15 @@ TURN_SECONDS = 1.0
 class Crews(Searcher):
     """A Tune searcher that suggests as many crews as there is work for. A crew that dies is followed by another one."""
 
-    def __init__(self, dispatch: Dispatch, settings: Mapping[str, Any]) -> None:
-        """Give each crew its name and ``settings``."""
+    def __init__(
+        self, dispatch: Dispatch, settings: Mapping[str, Any], *, look: Callable[[], None], ended: Callable[[], bool]
+    ) -> None:
+        """Give each crew its name and ``settings``; ``look`` for room before; suggest no more once ``ended`` holds."""
         super().__init__()
         self._dispatch = dispatch
         self._settings = settings
+        self._look = look
+        self._ended = ended
         self._numbers = itertools.count()
         self.alive: dict[str, str] = {}
         """Names of the crews that Tune has been given and that have not ended, by Tune's own id."""
@@ -40,7 +44,8 @@ class Crews(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the settings of another crew, ``None`` while there are enough, or ``FINISHED``."""
-        if self._dispatch.finished or self._dispatch.failure:
+        self._look()  # without a crew Tune asks here alone, and takes no other turns
+        if self._dispatch.finished or self._dispatch.failure or self._ended():
             return Searcher.FINISHED
         if len(self.alive) >= self._dispatch.crews_wanted:
             return None
@@ -67,12 +72,20 @@ class Switchboard(tune.Callback):
     """Lets the driver listen at the desk in Tune's own loop, and tells it of crews that end."""
 
     def __init__(
-        self, dispatch: Dispatch, desk: RemoteDesk, crews: Crews, *, tick: Callable[[], None], ended: Callable[[], bool]
+        self,
+        dispatch: Dispatch,
+        desk: RemoteDesk,
+        crews: Crews,
+        *,
+        look: Callable[[], None],
+        tick: Callable[[], None],
+        ended: Callable[[], bool],
     ) -> None:
-        """Carry news from ``desk`` to ``dispatch``; call ``tick`` often; stop all crews once ``ended`` holds."""
+        """Carry news from ``desk`` to ``dispatch``; call ``look`` and ``tick`` often; stop all once ``ended`` holds."""
         self._dispatch = dispatch
         self._desk = desk
         self._crews = crews
+        self._look = look
         self._tick = tick
         self._ended = ended
 
@@ -92,6 +105,7 @@ class Switchboard(tune.Callback):
         """Listen until there is no more news, or Tune has waited long enough."""
         if self._ended():
             self._dispatch.stop()
+        self._look()
         until = time.monotonic() + TURN_SECONDS
         while True:
             epoch, news = self._desk.collect(0.0 if self._tune_has_work() else LISTEN_SECONDS)

@@ -31,7 +31,8 @@ class Training:
         if not gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported; Ray no longer hides GPUs
         importlib.import_module("trainers.loop")
-        importlib.import_module("trainers.engine").prepare_process(threads=cpus)
+        share = gpus if 0 < gpus < 1 else 1.0
+        importlib.import_module("trainers.engine").prepare_process(threads=cpus, gpu_share=share)
         gc.freeze()  # what the imports made stays: without it each collection would walk through all of it
 
     def events(self, job: Job) -> Generator[Any, None, None]:

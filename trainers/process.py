@@ -9,14 +9,21 @@ from typing import Any
 import torch
 
 
-def prepare_process(*, threads: int) -> None:
+def prepare_process(*, threads: int, gpu_share: float = 1.0) -> None:
     """Make this process, which trains and does nothing else, ready for its first run.
 
     Imports what the first engine would import, so that no run's clock counts it. Denormal numbers become zero: a run at
     a hopeless rate drives its activations there, and processors are several times slower on them.
+
+    Args:
+        threads: of the processor.
+        gpu_share: the part of its GPU's memory that this process may take. Where several share a GPU, what fits then
+            depends on a run alone, and not on its neighbours.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+    if gpu_share < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(gpu_share)
     deepspeed_library()
 
 

@@ -384,3 +384,48 @@ def test_a_storage_that_refuses_ends_the_study_and_the_trial_stays_missing(
     assert not office.dispatch.finished
     assert len(office.outcomes) == 0
     assert office.desk.ask("one", FACTS)["kind"] == "stop"
+
+
+def test_room_that_grows_is_filled_and_room_that_shrinks_ends_nothing(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=1)
+    jobs = [office.take("one")]
+    assert office.take("two") is None
+    office.dispatch.make_room(3)
+    assert office.dispatch.crews_wanted == 3
+    jobs += [office.take("two"), office.take("three")]
+    assert None not in jobs
+    office.dispatch.make_room(0)
+    assert office.dispatch.crews_wanted == 0
+    for crew, job in zip(("one", "two", "three"), jobs, strict=True):
+        assert office.desk.advance(crew, job, 3)
+        office.end(crew, job)
+        office.listen()
+        assert office.take(crew) is None
+    assert len(office.store.trials()) == 3
+    assert office.dispatch.failure is None
+    office.dispatch.make_room(1)
+    assert office.dispatch.crews_wanted == 1
+    assert office.take("two") is not None
+
+
+def test_refusals_are_held_against_the_room_that_is_left_once_it_is_sure(tmp_path: Path) -> None:
+    office = Office(tmp_path, six(), places=3)
+    office.take("one")
+    office.desk.refuse("one", None, "node-1: the data are gone")
+    office.listen()
+    office.dispatch.make_room(1)
+    assert office.dispatch.failure is None  # its node may be the one that left
+    office.dispatch.crew_ended("one", "its node left")
+    office.dispatch.make_room(1)
+    assert office.dispatch.failure is None
+    office.dispatch.make_room(2)
+    office.take("two")
+    office.desk.refuse("two", None, "node-2: the data are gone")
+    office.listen()
+    office.dispatch.make_room(0)
+    office.dispatch.make_room(0)
+    assert office.dispatch.failure is None
+    office.dispatch.make_room(1)
+    office.dispatch.make_room(1)
+    assert str(office.dispatch.failure) == "node-2: the data are gone"
+    assert office.desk.ask("three", FACTS)["kind"] == "stop"
