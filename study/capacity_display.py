@@ -15,8 +15,11 @@ _OF_RAY = ("CPU", "GPU", "memory", "object_store_memory")
 
 def node_table(nodes: Sequence[Node], found: Capacity) -> Table:
     """Return the nodes with what they have, and how many of the study's workers each could hold."""
-    headers = ("node", "CPU", "GPU", "memory", "custom", "workers")
-    table = plain_table(*headers, right=("CPU", "GPU", "memory", "workers"))
+    numbers = ("CPU", "GPU", "memory", "workers")
+    table = plain_table("node", "CPU", "GPU", "memory", "custom", "workers", right=numbers)
+    for column in table.columns:
+        column.no_wrap = str(column.header) in numbers
+        column.overflow = "fold"  # names are long on a cluster, and are shown whole
     for node, workers in zip(nodes, found.workers, strict=True):
         # Ray gives each node a resource of its own, to place things there by address.
         custom = (

@@ -74,7 +74,7 @@ HARDWARE = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2))
 @given(
     hardware=st.lists(HARDWARE, min_size=1, max_size=3),
     cpus=st.integers(1, 2),
-    gpus=st.sampled_from(["0", "0.3", "0.5", "0.7", "1", "2"]),
+    gpus=st.sampled_from(["0", "0.4", "0.5", "0.7", "1", "2"]),
     custom=st.integers(0, 1),
     group=st.integers(1, 3),
     one_node=st.booleans(),
