@@ -14,6 +14,7 @@ from .listing import laws, presets, workloads
 from .predict_command import predict
 from .probe_command import probe
 from .run_command import run
+from .submit_command import submit
 from .terminal import line, plain_table, print_table, text_row
 from .tradeoff_command import tradeoff
 
@@ -79,6 +80,7 @@ app.command()(predict)
 app.command()(presets)
 app.command()(probe)
 app.command()(run)
+app.command()(submit)
 app.command()(tradeoff)
 app.command()(workloads)
 

@@ -23,6 +23,7 @@ from .fits import Fits
 from .folder import stored_outcomes
 from .lane import PlannedTrial
 from .outcomes import Outcomes
+from .packaged import travelling
 from .recorder import Observer, Recorder
 from .resolve import ResolvedStudy, locate_workload
 from .room import Room
@@ -150,7 +151,7 @@ def _tune(
     from .worker import Worker
 
     def job(trial: PlannedTrial) -> dict[str, str]:
-        location = locate_workload(trial.spec.workload, study.folder)
+        location = travelling(locate_workload(trial.spec.workload, study.folder))
         return {"spec": canonical_json(trial.spec.to_dict()), "workload": location}
 
     resources = study.config.resources

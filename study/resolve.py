@@ -17,6 +17,7 @@ from .config import Probes, StudyConfig, Sweep, TargetOverride
 from .design import trial_spec
 from .lattice import Lattice, lattice_for
 from .loading import LoadedStudy
+from .packaged import packaged
 
 if TYPE_CHECKING:
     from results import TrialSpec
@@ -60,16 +61,16 @@ def locate_workload(name: str, folder: Path) -> str:
 
     The specification keeps the name as written, so that ids do not depend on where a study lies.
     """
-    path, attribute = _file_and_rest(name)
+    path, attribute = file_and_rest(name)
     return f"{folder / path}{attribute}" if path else name
 
 
 def _is_relative(workload: str) -> bool:
-    path, _ = _file_and_rest(workload)
+    path, _ = file_and_rest(workload)
     return bool(path) and not Path(path).is_absolute()
 
 
-def _file_and_rest(workload: str) -> tuple[str, str]:
+def file_and_rest(workload: str) -> tuple[str, str]:
     """Return the file of a user's class or script, and ``:ClassName`` or nothing; an empty file for other names."""
     if workload.endswith(".py"):
         return workload, ""
@@ -91,8 +92,9 @@ def resolve(study: LoadedStudy) -> ResolvedStudy:
         arithmetic |= {(sweep.name, batch.batch_size): batch for batch in batches}
     updates: dict[str, Any] = {"sweeps": sweeps}
     if any(_is_relative(sweep.workload) for sweep in sweeps):
-        # The resolved study lies elsewhere, and can be run from there.
-        updates["workload_folder"] = str(study.folder)
+        # The resolved study lies elsewhere, and can be run from there; a package is gone after its job.
+        package = packaged()
+        updates["workload_folder"] = package.folder if package else str(study.folder)
     return ResolvedStudy(config=study.config.model_copy(update=updates), arithmetic=arithmetic, folder=study.folder)
 
 

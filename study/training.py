@@ -15,6 +15,7 @@ from .checkpoint_place import keeper_of, sees
 from .crew import CannotTrain, Noted
 from .desk import Job
 from .errors import first_line
+from .packaged import arrived
 from .version import code_digest
 
 
@@ -59,7 +60,7 @@ class Training:
         key = json.dumps([job["workload"], spec["workload_settings"]], sort_keys=True)
         try:
             if key not in self._workloads:
-                self._workloads = {key: load_workload(job["workload"], spec["workload_settings"])}
+                self._workloads = {key: load_workload(arrived(job["workload"]), spec["workload_settings"])}
             workload, settings = self._workloads[key], TrainSettings.from_dict(spec)
             if isinstance(workload, Script):
                 yield from run_script(workload, settings)
@@ -85,7 +86,11 @@ class Training:
                 f"{socket.gethostname()} does not see {url}: its trials can't go on elsewhere when a worker is lost; "
                 "use a storage_path that all machines see, such as NFS or s3://"
             )
-        origin = {"trial id": job["trial_id"], "code": code_digest()[:12], "workload's file": _digest(job["workload"])}
+        origin = {
+            "trial id": job["trial_id"],
+            "code": code_digest()[:12],
+            "workload's file": _digest(arrived(job["workload"])),
+        }
         return keeper_of(checkpoints, origin=origin), ""
 
 

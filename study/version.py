@@ -8,9 +8,17 @@ import importlib.metadata
 import subprocess
 from pathlib import Path
 
+from .packaged import packaged
+
 
 def code_version() -> str:
-    """Return the package's version, with the git revision where it runs from a checkout (``.dirty`` if edited)."""
+    """Return the package's version, with the git revision where it runs from a checkout (``.dirty`` if edited).
+
+    In a submitted job it is the version that was packaged.
+    """
+    package = packaged()
+    if package is not None:
+        return package.version
     try:
         version = importlib.metadata.version("batchlaw")
     except importlib.metadata.PackageNotFoundError:

@@ -11,6 +11,7 @@ NEED_RAY = {
     "test_presets.py",
     "test_probe_runs.py",
     "test_run.py",
+    "test_submitted_job.py",
 }
 
 

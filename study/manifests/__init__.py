@@ -1,0 +1,1 @@
+"""Files that start a cluster for one study: pure functions from a study and machines to text."""

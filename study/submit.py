@@ -1,0 +1,133 @@
+"""What is submitted of a study: where its results go, how the job is called, what its command is."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import urllib.parse
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from .config import StudyConfig
+from .errors import ConfigError
+from .job_server import STOP_SECONDS, Job, JobServer
+from .package import Staged, stage
+from .packaged import STUDY_FOLDER
+from .pins import requirements
+from .resolve import ResolvedStudy
+
+STUDY_KEY, OUT_KEY, VERSION_KEY = "batchlaw_study", "batchlaw_out", "batchlaw_version"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Submission:
+    """How a study is to be submitted."""
+
+    study: ResolvedStudy
+    files: Mapping[str, Path]
+    """See ``study_files``."""
+    out: str
+    """See ``results_place``."""
+    install_pins: bool = False
+    """Whether pip installs the pinned packages on every machine first."""
+    any_versions: bool = False
+    """Whether the job also runs where the packages or the code are other ones than here."""
+    retry_failed: bool = False
+    cpus: float = 0.0
+    """Processors that the driver is to have reserved."""
+
+
+def results_place(config: StudyConfig, out: str | None) -> str:
+    """Return where a submitted study's results go: ``out``, or a folder below the study's ``storage_path``.
+
+    Raises:
+        ConfigError: neither is given, or a machine of the cluster alone would know what it means.
+    """
+    given = out if out is not None else config.storage_path
+    if given is None:
+        raise ConfigError(
+            f"results/{config.name} would be a folder of the cluster's head, which nobody keeps; give storage_path in "
+            "the study, or --out: a URL such as s3://bucket/studies, or the absolute path of a mounted folder"
+        )
+    what = "storage_path" if out is None else "--out"
+    refuse_password(what, given)
+    if "://" not in given and not PurePosixPath(given).is_absolute():
+        raise ConfigError(
+            f"{what}: must be a URL or an absolute path, since it is read on another machine, but got {given}"
+        )
+    return given if out is not None else f"{given.rstrip('/')}/{config.name}"
+
+
+def refuse_password(what: str, place: str) -> None:
+    """Refuse a URL that holds a password: it would be kept beside the results, and shown to whoever asks for the job.
+
+    Raises:
+        ConfigError: it does, and is no ``${NAME}``.
+    """
+    try:
+        password = urllib.parse.urlsplit(place).password
+    except ValueError:
+        password = None
+    if password and not password.startswith("${"):
+        raise ConfigError(f"{what}: must hold no password, since it is kept beside the results; write it as ${{NAME}}")
+
+
+def check_no_secrets(config: StudyConfig) -> None:
+    """Check that nothing in the study is a password.
+
+    Raises:
+        ConfigError: a URL holds one.
+    """
+    tracking = config.loggers.mlflow.tracking_uri if config.loggers.mlflow else None
+    places = {
+        "storage_path": config.storage_path,
+        "loggers.optuna": config.loggers.optuna,
+        "loggers.mlflow.tracking_uri": tracking,
+    }
+    for what, place in places.items():
+        if place is not None:
+            refuse_password(what, place)
+
+
+def entrypoint(submission: Submission) -> str:
+    """Return the shell command of the job. No word of it comes from the study: a shell on the cluster reads it.
+
+    ``exec`` lets the signal that stops the job reach Python.
+    """
+    words = ["exec", "python", "-m", "study.submitted", STUDY_FOLDER]
+    words += ["--any-versions"] if submission.any_versions else []
+    words += ["--retry-failed"] if submission.retry_failed else []
+    return " ".join(words)
+
+
+def submit(server: JobServer, submission: Submission) -> tuple[str, Staged]:
+    """Package the study, send it, and return the job's name and what was sent.
+
+    Raises:
+        ConfigError: the study is running there already, or the server refuses it.
+    """
+    name = submission.study.config.name
+    running = find_running(server, name, submission.out)
+    if running is not None:
+        raise ConfigError(
+            f"one job at a time may write to {submission.out}, but {running.name} does; follow it with --follow, or "
+            "end it with --stop"
+        )
+    with tempfile.TemporaryDirectory(prefix="batchlaw-package-") as folder:
+        staged = stage(submission.study, submission.files, Path(folder), out=submission.out)
+        job = server.submit(
+            Path(folder),
+            name=f"batchlaw-{name}",
+            entrypoint=entrypoint(submission),
+            environment={"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+            packages=requirements(staged.packaged.pins) if submission.install_pins else [],
+            metadata={STUDY_KEY: name, OUT_KEY: submission.out, VERSION_KEY: staged.packaged.version},
+            cpus=submission.cpus,
+        )
+    return job, staged
+
+
+def find_running(server: JobServer, name: str, out: str) -> Job | None:
+    """Return the job that runs the study ``name`` into ``out`` on ``server``, if there is one."""
+    wanted = {STUDY_KEY: name, OUT_KEY: out}
+    return next((job for job in reversed(server.jobs()) if wanted.items() <= job.metadata.items()), None)
