@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import AfterValidator
+
+from .locations import without_secrets
 from .model import Model
 
 
 class MLflow(Model):
     """Where MLflow keeps the runs; a folder beside the results when no ``tracking_uri`` is given."""
 
-    tracking_uri: str | None = None
+    tracking_uri: Annotated[str | None, AfterValidator(lambda uri: without_secrets(uri, variable="MLFLOW_URL"))] = None
+    """A URL or a folder; ``${NAME}`` as in ``Loggers.optuna``."""
     experiment: str | None = None
 
 
@@ -27,6 +31,12 @@ class Loggers(Model):
     tensorboard: bool = False
     mlflow: MLflow | None = None
     wandb: WandB | None = None
-    optuna: str | None = None
+    optuna: Annotated[str | None, AfterValidator(lambda url: without_secrets(url, variable="OPTUNA_URL"))] = None
     """URL of an Optuna storage (SQLite, PostgreSQL, ...), so that optuna-dashboard shows the study. ``${NAME}`` stands
-    for a variable of the environment; passwords must."""
+    for a variable of the environment, in place of a password or of the whole; the file of a relative SQLite URL counts
+    from the folder of the results."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is any tool to tell."""
+        return bool(self.tensorboard or self.mlflow or self.wandb or self.optuna)
