@@ -40,7 +40,11 @@ def tools_of(loggers: Loggers, config: StudyConfig, folder: Path) -> list[Tool]:
     if loggers.mlflow:
         check_installed("mlflow", where=MLflow.name)
         uri = loggers.mlflow.tracking_uri
-        place = locate(uri, where=f"{MLflow.name}.tracking_uri", folder=folder) if uri else Location(url=str(own / "mlflow"))
+        place = (
+            locate(uri, where=f"{MLflow.name}.tracking_uri", folder=folder)
+            if uri
+            else Location(url=str(own / "mlflow"))
+        )
         experiment = loggers.mlflow.experiment or config.name
         tools.append(MLflow(place, experiment=experiment, study=config.name, folder=own / "mlflow-trials"))
     if loggers.wandb:

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from .arguments import FolderArgument, OutOption, StudyArgument
+from .export_command import export
 from .fit_command import fit
 from .listing import laws, presets, workloads
 from .predict_command import predict
@@ -74,6 +75,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data sets that come by name.")
 app.add_typer(data_app, name="data")
+app.command()(export)
 app.command()(fit)
 app.command()(laws)
 app.command()(predict)

@@ -24,7 +24,7 @@ from .folder import stored_outcomes
 from .lane import PlannedTrial
 from .outcomes import Outcomes
 from .packaged import travelling
-from .recorder import Observer, Recorder
+from .recorder import Listener, Observer, Recorder
 from .resolve import ResolvedStudy, locate_workload
 from .room import Room
 from .terminal import line
@@ -65,6 +65,7 @@ def run_missing(
     store: ResultStore,
     *,
     observer: Observer,
+    listener: Listener | None = None,
     outcomes: Outcomes | None = None,
     address: str | None = None,
     worker: type[tune.Trainable] | None = None,
@@ -78,6 +79,7 @@ def run_missing(
         design: its trials.
         store: takes the rows; this process must be the only one that writes to it.
         observer: hears how it goes on.
+        listener: hears of every stored trial with its curves.
         outcomes: what counts as done [all that is stored]; what is stored from now on is added.
         address: a Ray cluster to join; none begins one on this machine.
         worker: what trains [``study.worker.Worker``].
@@ -95,6 +97,7 @@ def run_missing(
         code_version=code_version(),
         arithmetic=study.arithmetic,
         observer=observer,
+        listener=listener,
     )
     agenda = Agenda(design, outcomes)
     checkpoints = CheckpointPlace(store.storage, every_seconds=study.config.resources.checkpoint_seconds)

@@ -16,6 +16,7 @@ from trainers.reading import model_in
 
 from .config import Resources, StudyConfig, Sweep
 from .errors import ConfigError
+from .locations import without_password
 from .source import KeyPath, Source, read_yaml
 
 
@@ -125,7 +126,7 @@ def _problem(problem: Mapping[str, Any], where: KeyPath) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = without_password(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

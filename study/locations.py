@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from analysis.sources.database import without_password
-
 from .errors import ConfigError, first_line
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 _SECRET_WORD = re.compile(r"[?&;]\w*(?:password|passwd|pwd|token|secret|api_?key)=([^&;#]*)", re.IGNORECASE)
 _RELATIVE_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)", re.IGNORECASE)
+_USER_AND_PASSWORD = re.compile(r"(://[^/@:\s]*):[^@\s]*@")
 _SHORTEST_SECRET = 4
 """Shorter texts stand in messages by chance."""
 
@@ -40,6 +39,12 @@ class Location:
         return without_password(first_line(Exception(text)) if text.strip() else type(error).__name__)
 
 
+def without_password(text: str) -> str:
+    """Return a text for a message: passwords in its URLs are cut out."""
+    text = _USER_AND_PASSWORD.sub(r"\1:…@", text)
+    return _SECRET_WORD.sub(lambda found: found[0].replace(found[1], "…") if found[1] else found[0], text)
+
+
 def passwords(url: str) -> list[str]:
     """Return the passwords in a URL: after a user's name, and values of words such as ``password`` behind ``?``."""
     scheme, mark, rest = url.partition("://")
@@ -56,7 +61,9 @@ def without_secrets(url: str | None, *, variable: str) -> str | None:
         ValueError: it holds a password that is not a variable of the environment.
     """
     if url is not None and any(not _VARIABLE.fullmatch(password) for password in passwords(url)):
-        raise ValueError(f"is kept beside the results, but holds a password; write ${{{variable}}} and set that variable")
+        raise ValueError(
+            f"is kept beside the results, but holds a password; write ${{{variable}}} and set that variable"
+        )
     return url
 
 
@@ -75,7 +82,9 @@ def locate(url: str, *, where: str, folder: Path, environment: Mapping[str, str]
     known = os.environ if environment is None else environment
     missing = [name for name in _VARIABLE.findall(url) if not known.get(name)]
     if missing:
-        raise ConfigError(f"{where}: the environment must have the variable {missing[0]}, but has none; set it, or drop it")
+        raise ConfigError(
+            f"{where}: the environment must have the variable {missing[0]}, but has none; set it, or drop it"
+        )
     resolved = _VARIABLE.sub(lambda found: known[found[1]], url)
     values = {known[name] for name in _VARIABLE.findall(url)} | set(passwords(resolved))
     secrets = {text for value in values for text in (value, unquote(value)) if len(text) >= _SHORTEST_SECRET}

@@ -233,7 +233,9 @@ NEEDS = {"tensorboardX": "train", "mlflow": "mlflow", "wandb": "wandb", "optuna"
 def check_installed(package: str, *, where: str) -> None:
     """Raise ``ConfigError`` unless a tool's client can be imported."""
     if importlib.util.find_spec(package) is None or importlib.util.find_spec("ray") is None:
-        raise ConfigError(f"{where}: needs {package}, which is not installed: pip install 'batchlaw[train,{NEEDS[package]}]'")
+        raise ConfigError(
+            f"{where}: needs {package}, which is not installed: pip install 'batchlaw[train,{NEEDS[package]}]'"
+        )
 
 
 def _play(callback: Any, trial: LoggedTrial, folder: Path) -> None:
@@ -282,17 +284,18 @@ def _wandb_callback() -> type:
     from ray.air.integrations.wandb import WandbLoggerCallback, _QueueItem
 
     class WholeRuns(WandbLoggerCallback):
-        """Ray's callback starts two actors for every trial; here its actor's class does a whole run, in this process."""
+        """Ray's callback starts two actors for every trial; here its actor's class does a run as a whole, in place."""
 
         def _start_logging_actor(self, trial: Any, exclude_results: list[str], **wandb_init_kwargs: Any) -> None:
-            self._trial_queues[trial] = queue.Queue()
-            self._trial_logging_actors[trial] = self._logger_actor_cls(
+            items: Any = queue.Queue()  # in the place of Ray's, which is an actor
+            actor: Any = self._logger_actor_cls(
                 logdir=trial.local_path,
-                queue=self._trial_queues[trial],
+                queue=items,
                 exclude=exclude_results,
                 to_config=self.AUTO_CONFIG_KEYS,
                 **wandb_init_kwargs,
             )
+            self._trial_queues[trial], self._trial_logging_actors[trial] = items, actor
 
         def log_trial_end(self, trial: Any, failed: bool = False) -> None:  # noqa: ARG002
             self._trial_queues.pop(trial).put((_QueueItem.END, None))

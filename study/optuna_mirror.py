@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from results import Status
 
@@ -35,7 +35,7 @@ class MirroredSweep:
     """
 
     by_steps: bool
-    direction: str
+    direction: Literal["minimize", "maximize"]
     batch_sizes: tuple[int, int]
     learning_rates: tuple[float, float]
     highest_seed: int

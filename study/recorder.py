@@ -37,6 +37,13 @@ class Observer(Protocol):
         """Some time has passed; called several times a second."""
 
 
+class Listener(Protocol):
+    """What hears of every stored trial with its curves. It raises nothing and takes no time."""
+
+    def stored(self, row: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> None:
+        """A trial ended and ``row`` is stored with ``points`` (``results.CURVE_COLUMNS`` but the id)."""
+
+
 class Recorder:
     """Turns what the crews tell into stored rows."""
 
@@ -49,6 +56,7 @@ class Recorder:
         code_version: str,
         arithmetic: Arithmetic,
         observer: Observer,
+        listener: Listener | None = None,
     ) -> None:
         """Write to ``store`` and, after that, to ``outcomes``."""
         self._store = store
@@ -57,6 +65,7 @@ class Recorder:
         self._code_version = code_version
         self._arithmetic = arithmetic
         self._observer = observer
+        self._listener = listener
         self._parts = 0
         self._compacted = time.monotonic()
         self.trials = 0
@@ -107,6 +116,8 @@ class Recorder:
         if row["train_seconds"] >= 0:  # NaN where a trial failed before it could tell
             self.train_seconds += row["train_seconds"]
         self._observer.stored(row)
+        if self._listener is not None:
+            self._listener.stored(row, points)
         self._compact_now_and_then()
 
     def _compact_now_and_then(self) -> None:

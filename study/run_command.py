@@ -41,6 +41,7 @@ def run(
     from .progress import Progress
     from .resolve import resolve
     from .retrying import outcomes_that_count
+    from .scribe import open_scribe
 
     source = find_study(study)
     resolved = resolve(load_study(source))
@@ -53,7 +54,7 @@ def run(
     # Before anything is written: data that can't be had end the command here, not each trial on its own.
     unfinished = design.count(outcomes_that_count(store, retry_failed=retry_failed))[0] > 0
     baselines = measure_baselines(resolved) if unfinished else {}
-    with locked(folder):
+    with locked(folder), open_scribe(resolved.config, folder, say=_warn) as scribe:
         if not stored:
             write_study(store, resolved.config)
         if unfinished:
@@ -65,7 +66,9 @@ def run(
         else:
             line(f"{missing} of {total} trials to run, into {folder}")
             with show_progress(Progress(design, outcomes), Console(), quiet=quiet) as display:
-                summary = run_missing(resolved, design, store, observer=display, outcomes=outcomes, address=address)
+                summary = run_missing(
+                    resolved, design, store, observer=display, listener=scribe, outcomes=outcomes, address=address
+                )
             workers = at_once(resolved.config.resources, summary.concurrency)
             line(
                 f"{summary.trials} trials stored in {duration(summary.seconds)} on {workers}, "
@@ -77,6 +80,12 @@ def run(
         _say_failed(design, outcomes)
         if report:
             show_answer(*write_answer(folder, resolved.config, store))
+        if scribe is not None:
+            scribe.complete()
+
+
+def _warn(text: str) -> None:
+    line(f"batchlaw: {text}", err=True)
 
 
 def _say_failed(design: Design, outcomes: Outcomes) -> None:

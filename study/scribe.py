@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from results import SWEEP
 
@@ -23,13 +23,6 @@ MOST_WAITING = 1000
 """Trials that may wait for a slow tool; what comes while so many wait is told at the end, from the stored rows."""
 END_SECONDS = 15.0
 """For what is being written when a study is interrupted."""
-
-
-class Listener(Protocol):
-    """What hears of every stored trial with its curves. It raises nothing and takes no time."""
-
-    def stored(self, row: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> None:
-        """A trial ended and ``row`` is stored with ``points`` (``results.CURVE_COLUMNS`` but the id)."""
 
 
 @contextlib.contextmanager
@@ -60,7 +53,7 @@ def open_scribe(
 
 
 class Scribe:
-    """A ``Listener`` that hands trials to a process of its own (``scribe_process``)."""
+    """A ``recorder.Listener`` that hands trials to a process of its own (``scribe_process``)."""
 
     def __init__(self, folder: Path, loggers: Loggers, say: Callable[[str], None]) -> None:
         """Start the process."""
@@ -120,7 +113,7 @@ class Scribe:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError), self._process.stdin as pipe:  # a process that died is heard of by _hear
             while (message := self._waiting.get()) is not None:
-                pipe.write(json.dumps(message, default=float) + "\n")
+                pipe.write(json.dumps(message, default=_plain) + "\n")
                 pipe.flush()
 
     def _hear(self) -> None:
@@ -133,3 +126,8 @@ class Scribe:
                 self._lacking = message["lacking"]
                 self._answered.set()
         self._answered.set()
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as Python's."""
+    return value.item()

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from .chronicle import FOLDER, Chronicle, tools_of
+from .design import Design
+from .folder import open_folder, study_tables
 from .logged_trial import LoggedTrial
 from .loggers_config import Loggers
 
@@ -35,18 +38,21 @@ def main() -> None:
             print(json.dumps(message), file=out, flush=True)
 
     first = json.loads(sys.stdin.readline())
-    folder = Path(first["folder"])
+    folder, loggers = Path(first["folder"]), Loggers.model_validate(first["loggers"])
+    text = sys.stdin.readline()
+    if not text:  # the study ended before it began
+        return
     with _locked(folder / FOLDER / LOCK_FILE) as free:
-        if not free:
-            send({"say": f"loggers: another process writes to {folder / FOLDER}; wait for it"})
-            return
-        serve(folder, Loggers.model_validate(first["loggers"]), sys.stdin, send)
+        if free:
+            serve(folder, loggers, itertools.chain([text], sys.stdin), send)
+        else:
+            send(
+                {"say": f"loggers: another process writes to {folder / FOLDER}; the same command writes the rest later"}
+            )
 
 
-def serve(folder: Path, loggers: Loggers, lines: Iterable[str], send: Any) -> None:
-    """Tell the tools what ``lines`` say."""
-    from .folder import open_folder
-
+def serve(folder: Path, loggers: Loggers, lines: Iterable[str], send: Callable[[Mapping[str, Any]], None]) -> None:
+    """Tell the tools what ``lines`` say of the study in ``folder``."""
     config, _ = open_folder(folder)
     chronicle = Chronicle(tools_of(loggers, config, folder), say=lambda text: send({"say": text}))
     try:
@@ -60,11 +66,8 @@ def serve(folder: Path, loggers: Loggers, lines: Iterable[str], send: Any) -> No
         chronicle.close()
 
 
-def _stored(folder: Path) -> tuple[list[dict[str, Any]], Any]:
+def _stored(folder: Path) -> tuple[list[dict[str, Any]], Callable[[str], list[dict[str, Any]]]]:
     """Return the rows of the study's sweeps, and what gives the points of a trial."""
-    from .design import Design
-    from .folder import open_folder, study_tables
-
     config, store = open_folder(folder)
     tables = study_tables(Design(config), store)
     groups = tables.curves.groupby("trial_id").indices
