@@ -64,8 +64,9 @@ class _Kept:
     """A tool and how it is."""
 
     tool: Tool
-    held: set[str] | None = None
-    """Keys of the trials that it holds; None while it is not open."""
+    held: set[str] = dataclasses.field(default_factory=set)
+    """Keys of the trials that it holds, as far as is known."""
+    is_open: bool = False
     resting_until: float = -math.inf
     troubled: bool = False
 
@@ -109,24 +110,24 @@ class Chronicle:
                 kept.resting_until = -math.inf
             self._ready(kept)
             missing = self._missing(kept, rows)
-            if kept.held is not None and missing:
+            if kept.is_open and missing:
                 self._say(f"{kept.tool.name}: {len(missing)} trials to write")
-            for row in missing if kept.held is not None else ():
+            for row in missing if kept.is_open else ():
                 self._write(kept, LoggedTrial.of(row, points(row["trial_id"])))
         return {kept.tool.name: len(self._missing(kept, rows)) for kept in self._kept}
 
     def close(self) -> None:
         """Close all that is open."""
         for kept in self._kept:
-            if kept.held is not None:
+            if kept.is_open:
                 self._shut(kept)
 
     @staticmethod
     def _missing(kept: _Kept, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        return [row for row in rows if kept.held is None or trial_key(row) not in kept.held]
+        return [row for row in rows if trial_key(row) not in kept.held]
 
     def _write(self, kept: _Kept, trial: LoggedTrial) -> None:
-        if not self._ready(kept) or kept.held is None or trial.key in kept.held:
+        if trial.key in kept.held or not self._ready(kept) or trial.key in kept.held:
             return
         try:
             kept.tool.write(trial)
@@ -137,13 +138,13 @@ class Chronicle:
 
     def _ready(self, kept: _Kept) -> bool:
         """Return whether the tool is open, or could be opened now."""
-        if kept.held is None and self._clock() >= kept.resting_until:
+        if not kept.is_open and self._clock() >= kept.resting_until:
             try:
                 kept.held = kept.tool.open()
-                kept.troubled = False
+                kept.is_open, kept.troubled = True, False
             except Exception as error:
                 self._trouble(kept, error)
-        return kept.held is not None
+        return kept.is_open
 
     def _trouble(self, kept: _Kept, error: Exception) -> None:
         tool = kept.tool
@@ -157,6 +158,6 @@ class Chronicle:
 
     @staticmethod
     def _shut(kept: _Kept) -> None:
-        kept.held = None
+        kept.is_open = False
         with contextlib.suppress(Exception):
             kept.tool.close()

@@ -182,6 +182,7 @@ class WandB:
         os.environ["WANDB_MODE"] = self._mode
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        os.environ.setdefault("WANDB_CACHE_DIR", str(self._shelf.writing))
         import wandb
 
         self._shelf.clear()

@@ -16,7 +16,7 @@ from study.rows import trial_row
 from .studies import SWEEP
 
 BATCHES = (16, 64, 256)
-RATES = [0.01 * 2.0**k for k in range(-4, 5)]
+RATES = [0.01 * 2.0**k for k in range(-3, 5)]
 DIVERGED_FROM = 0.1
 """Rates above it diverge at the smallest batch size."""
 
