@@ -28,8 +28,17 @@ class ArrowClient(ArrowFSWrapper):
         """Return what lies right inside; nothing where there is no such folder."""
         from pyarrow.fs import FileSelector
 
-        entries = [self._make_entry(info) for info in self.fs.get_file_info(FileSelector(path, allow_not_found=True))]
-        return entries if detail else [entry["name"] for entry in entries]
+        # Google's client knows of no folder that was not made, so that one is seen by what lies in it.
+        deep = self.fs.type_name == "gcs"
+        found = {}
+        for info in self.fs.get_file_info(FileSelector(path, allow_not_found=True, recursive=deep)):
+            name, inside, _ = info.path.removeprefix(f"{path}/").partition("/")
+            own = {"name": f"{path}/{name}", "size": 0, "type": "directory"} if inside else self._make_entry(info)
+            found[name] = own
+        return list(found.values()) if detail else [entry["name"] for entry in found.values()]
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Do nothing: an object store has no folders, and one that is made would be an empty object."""
 
 
 def s3_client(bucket: str) -> ArrowClient:

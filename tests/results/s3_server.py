@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from typing import IO
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 from .object_server import BUCKET, Handler
 
@@ -30,6 +31,11 @@ class S3Handler(Handler):
             self._list(query)
         elif not key and method == "HEAD":
             self.reply(200)
+        elif not key and method == "POST" and "delete" in query:
+            deleted = [unescape(key) for key in re.findall(r"<Key>(.*?)</Key>", body.decode())]
+            for name in deleted:
+                objects.pop(name, None)
+            self._xml("DeleteResult", "".join(f"<Deleted><Key>{escape(name)}</Key></Deleted>" for name in deleted))
         elif method == "POST" and "uploads" in query:
             upload = str(len(uploads))
             uploads[upload] = {}

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 
 from results.storage import open_storage
 from study.checkpoint_place import CheckpointPlace, keeper_of, sees
+from study.filesystem import open_filesystem
+
+from ..results.conftest import gcs, gcs_server, s3, s3_server  # noqa: F401
 
 STORED, OPEN, STRAY = "a" * 16, "b" * 16, "c" * 16
 
 
-@pytest.fixture(params=["folder", "url"])
+@pytest.fixture(params=["folder", "memory", "s3", "gs"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "folder" else f"memory://{tmp_path}"
+    """An empty place of each kind."""
+    if request.param == "folder":
+        return str(tmp_path)
+    if request.param == "memory":
+        return f"memory:/{tmp_path}"
+    request.getfixturevalue("s3" if request.param == "s3" else "gcs")
+    return f"{request.param}://bucket/{uuid.uuid4().hex}/a study"
 
 
 def files(url: str) -> list[str]:
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = open_filesystem(url)
+    fs.invalidate_cache()
     return sorted(path.removeprefix(root).lstrip("/") for path in fs.find(root))
 
 
 def put(url: str, *trial_ids: str) -> None:
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = open_filesystem(url)
     for trial_id in trial_ids:
         fs.makedirs(f"{root}/checkpoints/{trial_id}/1", exist_ok=True)
         fs.pipe_file(f"{root}/checkpoints/{trial_id}/1/manifest.json", b"{}")
@@ -46,7 +56,7 @@ def test_what_belongs_to_stored_trials_goes_at_the_start_and_all_at_the_end(url:
     assert files(url) == [f"checkpoints/{STRAY}/1/manifest.json", "checkpoints/token"]
     here.close(is_stored=lambda name: name in (STORED, OPEN), finished=True)
     assert files(url) == []
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = open_filesystem(url)
     assert not fs.exists(f"{root}/checkpoints")
 
 
@@ -60,10 +70,10 @@ def test_a_study_that_was_stopped_keeps_what_it_goes_on_from(url: str) -> None:
 def test_a_trial_without_checkpoints_costs_no_look_at_the_storage(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     here = place(url)
     put(url, OPEN)
-    monkeypatch.setattr(CheckpointPlace, "_place", property(lambda _: pytest.fail("looked")))
-    here.forget(OPEN)
-    here.kept(OPEN)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(CheckpointPlace, "_place", property(lambda _: pytest.fail("looked")))
+        here.forget(OPEN)
+        here.kept(OPEN)
     here.forget(OPEN)
     assert files(url) == ["checkpoints/token"]
 
@@ -92,6 +102,21 @@ def test_a_worker_sees_the_place_by_what_the_driver_of_this_run_wrote(url: str, 
     assert not sees({**job, "url": f"{url}/other"})
     place(url)  # another driver, as where the folder of one machine has the path of another one's
     assert not sees(job)
+
+
+def test_a_checkpoint_is_kept_found_and_pruned_in_every_kind_of_place(url: str) -> None:
+    job = place(url).job(OPEN)["checkpoints"]
+    keeper = keeper_of(job, origin={"trial id": OPEN})
+    for step in (8, 16, 24):
+        written = keeper.save(step=step, common=b"c" * 70_000, own=b"%d" % step, run={"step": step}, origin={})
+        assert written.problem == ""
+    assert len(files(url)) == 2 * 3 + 1
+    found, problems = keeper_of(job, origin={"trial id": OPEN}).load(lambda checkpoint: checkpoint, origin={})
+    assert problems == []
+    assert (found.step, found.own, found.run, len(found.common)) == (24, b"24", {"step": 24}, 70_000)
+    other, problems = keeper_of(job, origin={"trial id": STRAY}).load(lambda checkpoint: checkpoint, origin={})
+    assert other is None
+    assert f"its trial id is {OPEN}" in problems[0]
 
 
 def test_a_relative_folder_is_told_to_workers_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
