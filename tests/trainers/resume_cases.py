@@ -7,12 +7,20 @@ import random
 import weakref
 
 import numpy as np
+import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
 from trainers.engine import DeepSpeedEngine
 from trainers.keeper import Keeper
 from trainers.loop import Finished, Kept, Measured, Probed, Resumed, train
+
+
+def quick_ones(all_of_them, *quick):
+    """Return parameters of a test, of which all but the ``quick`` ones run in the slow suite alone."""
+    assert set(quick) <= set(all_of_them)
+    slow = pytest.mark.slow
+    return [name if name in quick else pytest.param(name, marks=slow) for name in sorted(all_of_them)]
 
 
 class Eager(Keeper):

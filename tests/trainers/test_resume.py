@@ -16,7 +16,7 @@ from trainers.workloads import WORKLOADS, load_workload
 from .helpers import run_settings
 from .probe_cases import EVERYTHING, TINY_BERT, SmallCNN
 from .probe_workers import pieces_of
-from .resume_cases import Course, eager, own_memory
+from .resume_cases import Course, eager, own_memory, quick_ones
 from .test_workload_contract import RATES, SMALL, prepared
 
 STEPS = {"budget": {"steps": 20}, "evaluation": {"points": 3}}  # evaluated at 7, 13 and 20
@@ -45,22 +45,33 @@ def assert_goes_on_alike(make, settings, *, until, kept, **options):
     return rest
 
 
-@pytest.mark.parametrize(("until", "kept"), [(7, [8, 13, 16]), (8, [13, 16]), (13, [16]), (16, [])])
+@pytest.mark.parametrize(
+    ("until", "kept"),
+    [
+        (7, [8, 13, 16]),
+        (8, [13, 16]),
+        pytest.param(13, [16], marks=pytest.mark.slow),
+        pytest.param(16, [], marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_goes_on_from_every_moment_that_is_kept(until, kept):
     """Evaluations are at 7, 13 and 20, losses are read at 8 and 16: the sums of losses are cut at both."""
     assert_goes_on_alike(bert, run_settings(**STEPS), until=until, kept=kept)
 
 
-@pytest.mark.parametrize("name", sorted(WORKLOADS))
+@pytest.mark.parametrize("name", quick_ones(WORKLOADS, "byol", "gan"))
 def test_every_workload_keeps_its_state_where_it_is_saved(name):
     prepared(name, SMALL[name])
     settings = run_settings(batch_size=16, learning_rate=RATES.get(name, 0.05), optimizer="momentum", **STEPS)
     assert_goes_on_alike(lambda: load_workload(name, SMALL[name]), settings, until=8, kept=[13, 16])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
-def test_every_optimiser_goes_on(optimizer, dtype):
+EACH_TYPE = [f"{name} {dtype}" for name in OPTIMIZERS for dtype in ("float32", "bfloat16")]
+
+
+@pytest.mark.parametrize("named", quick_ones(EACH_TYPE, "adamw float32", "muon bfloat16"))
+def test_every_optimiser_goes_on(named):
+    optimizer, dtype = named.split()
     own = {"momentum": 0.9} if optimizer == "sign-sgd" else {}
     settings = run_settings(
         optimizer=optimizer,
@@ -74,7 +85,7 @@ def test_every_optimiser_goes_on(optimizer, dtype):
     assert_goes_on_alike(bert, settings, until=8, kept=[])
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("stage", quick_ones([1, 2, 3], 3))
 def test_every_zero_stage_goes_on_with_one_worker(stage):
     settings = run_settings(
         optimizer="adamw",

@@ -53,6 +53,14 @@ ALIKE = {
         "small-cnn momentum float32 2",
     ],
 }
+QUICK = [
+    "bert-mlm adamw float32 2",
+    "bert-mlm adamw float32 3",
+    "bert-mlm adamw bfloat16 2",
+    "simsiam momentum float32 0",
+    "small-cnn momentum float32 2",
+]
+"""With two workers; the others, and those with one, run in the slow suite alone."""
 BROKEN = {
     # The newest checkpoint lacks something on one worker alone: both must take the one before.
     "bert-mlm momentum float32 2": "rank-1.safetensors",
@@ -66,14 +74,15 @@ CROSSED = [
 ] + [f"bert-mlm {optimizer} {dtype} 0" for optimizer in ("lamb", "muon") for dtype in ("float32", "bfloat16")]
 
 
-def jobs_of(world):
+def jobs_of(world, *, thorough):
     if world == 1:
         return [
             *(job(name, world=1) for name in ALIKE[1]),
             job("bert-mlm momentum float32 0", world=1, until=16, end="killed"),
         ]
+    names = ALIKE[2] if thorough else QUICK
     return [
-        *(job(name, world=2, trial={"probes": PROBES} if "small-cnn" in name else {}) for name in ALIKE[2]),
+        *(job(name, world=2, trial={"probes": PROBES} if "small-cnn" in name else {}) for name in names),
         *(job(name, world=2, until=16) for name in BROKEN),
         job(
             "bert-mlm adamw float32 2 end",
@@ -126,15 +135,13 @@ def both_phases(world, jobs, folder):
     return codes, through, rest
 
 
-@cache
-def _found(world, folder):
-    return both_phases(world, jobs_of(world), folder)
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    folders = {world: tmp_path_factory.mktemp(f"workers{world}") for world in (1, 2)}
-    return lambda world: _found(world, folders[world])
+    @cache
+    def run(world, *, thorough=False):
+        return both_phases(world, jobs_of(world, thorough=thorough), tmp_path_factory.mktemp(f"workers{world}"))
+
+    return run
 
 
 def assert_alike(through, rest, name, step):
@@ -145,15 +152,24 @@ def assert_alike(through, rest, name, step):
         assert other[name]["left"] == one[name]["left"]
 
 
-@pytest.mark.parametrize(("world", "name"), [(world, name) for world in ALIKE for name in ALIKE[world]])
-def test_new_processes_go_on_alike(found, world, name):
-    _, through, rest = found(world)
+@pytest.mark.parametrize("name", QUICK)
+def test_new_processes_go_on_alike(found, name):
+    _, through, rest = found(2)
     assert_alike(through, rest, name, UNTIL)
     assert all(one[name.replace(" ", "-")]["problems"] == [] for one in rest)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("world", "name"), [(world, name) for world in ALIKE for name in ALIKE[world]])
+def test_new_processes_of_every_kind_go_on_alike(found, world, name):
+    _, through, rest = found(world, thorough=True)
+    assert_alike(through, rest, name, UNTIL)
+    assert all(one[name.replace(" ", "-")]["problems"] == [] for one in rest)
+
+
+@pytest.mark.slow
 def test_a_killed_process_goes_on_alike(found):
-    codes, through, rest = found(1)
+    codes, through, rest = found(1, thorough=True)
     assert codes == [-signal.SIGKILL]
     assert_alike(through, rest, "bert-mlm momentum float32 0", 16)
 
