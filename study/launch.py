@@ -119,6 +119,7 @@ def run_missing(
                 room=room,
                 scratch=scratch,
                 worker=worker,
+                at_home=address is None,
             )
     finally:  # once no crew is left that could write there
         checkpoints.close(is_stored=outcomes.__contains__, finished=agenda.finished)
@@ -144,11 +145,13 @@ def _tune(
     room: Room,
     scratch: Path,
     worker: type[tune.Trainable] | None,
+    at_home: bool,
 ) -> bool:
     """Return whether a signal ended the study."""
     from ray import tune
 
     from .desk_actor import open_desk
+    from .group_crew import GROUP_REQUEST, GroupCrew, group_settings, placement_groups_of
     from .sampler import Crews, Switchboard
     from .stopping import StopOn
     from .worker import Worker
@@ -172,6 +175,11 @@ def _tune(
     dispatch.hear(*desk.collect(0.0))
     dispatch.hand_out()
     settings = {"desk": desk.actor, "cpus": resources.cpus_per_worker, "gpus": resources.gpus_per_worker}
+    trainable, placement_groups = worker or Worker, None
+    request = tune.PlacementGroupFactory([worker_bundle(resources)])
+    if worker is None and (resources.workers or 1) > 1:
+        settings |= group_settings(resources, code=code_digest(), scratch=scratch / "train", at_home=at_home)
+        trainable, request, placement_groups = GroupCrew, GROUP_REQUEST, placement_groups_of(resources)
 
     def look() -> None:
         places = room.news()
@@ -180,9 +188,17 @@ def _tune(
 
     with _signals() as received:
         crews = Crews(dispatch, settings, look=look, ended=lambda: bool(received))
-        switchboard = Switchboard(dispatch, desk, crews, look=look, tick=tick, ended=lambda: bool(received))
+        switchboard = Switchboard(
+            dispatch,
+            desk,
+            crews,
+            look=look,
+            tick=tick,
+            ended=lambda: bool(received),
+            placement_groups=placement_groups,
+        )
         tuner = tune.Tuner(
-            tune.with_resources(worker or Worker, tune.PlacementGroupFactory([worker_bundle(resources)])),
+            tune.with_resources(trainable, request),
             tune_config=tune.TuneConfig(
                 search_alg=crews,
                 num_samples=-1,

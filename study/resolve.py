@@ -15,6 +15,7 @@ from trainers.errors import SettingsError
 
 from .config import Probes, StudyConfig, Sweep, TargetOverride
 from .design import trial_spec
+from .group_size import engine_with_workers, resources_with_workers
 from .lattice import Lattice, lattice_for
 from .loading import LoadedStudy
 from .packaged import packaged
@@ -86,11 +87,13 @@ def resolve(study: LoadedStudy) -> ResolvedStudy:
     """
     sweeps: list[Sweep] = []
     arithmetic: dict[tuple[str, int], BatchArithmetic] = {}
+    resources = resources_with_workers(study)
     for number, sweep in enumerate(study.config.sweeps):
+        sweep = sweep.model_copy(update={"engine": engine_with_workers(sweep, resources)})
         resolved, batches = _resolve_sweep(study, number, sweep)
         sweeps.append(resolved)
         arithmetic |= {(sweep.name, batch.batch_size): batch for batch in batches}
-    updates: dict[str, Any] = {"sweeps": sweeps}
+    updates: dict[str, Any] = {"sweeps": sweeps, "resources": resources}
     if any(_is_relative(sweep.workload) for sweep in sweeps):
         # The resolved study lies elsewhere, and can be run from there; a package is gone after its job.
         package = packaged()
@@ -99,6 +102,7 @@ def resolve(study: LoadedStudy) -> ResolvedStudy:
 
 
 def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep, list[BatchArithmetic]]:
+    from trainers.script import Script
     from trainers.settings import TrainSettings
 
     workload = _load_workload(study, number, sweep)
@@ -128,11 +132,12 @@ def _resolve_sweep(study: LoadedStudy, number: int, sweep: Sweep) -> tuple[Sweep
             message = str(error).removeprefix("engine.")
             key = "engine" if message != str(error) or plan.accumulation_steps > 1 else "batch_sizes"
             raise study.error(number, key, message) from None
-        if plan.world_size > 1:
+        if plan.world_size > 1 and isinstance(workload, Script):
             raise study.error(
                 number,
-                "engine",
-                f"workers must be 1, since a study trains each trial in one process so far, but got {plan.world_size}",
+                "workload",
+                f"the script {workload.name} trains by itself, so that workers must be 1, but got {plan.world_size}; "
+                "let its launcher start them, and ask for the cores by resources.cpus_per_worker",
             )
         probes, probe_steps = None, None
         if sweep.probes is not None:

@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from .desk_actor import RemoteDesk
 from .dispatch import Dispatch
 from .lost_worker import cause_of_loss
+from .placement import PlacementGroups
 
 LISTEN_SECONDS = 0.4
 """How long the driver listens at the desk, in each turn of Tune's loop, once all crews are there."""
@@ -80,14 +81,19 @@ class Switchboard(tune.Callback):
         look: Callable[[], None],
         tick: Callable[[], None],
         ended: Callable[[], bool],
+        placement_groups: PlacementGroups | None = None,
     ) -> None:
-        """Carry news from ``desk`` to ``dispatch``; call ``look`` and ``tick`` often; stop all once ``ended`` holds."""
+        """Carry news from ``desk`` to ``dispatch``; call ``look`` and ``tick`` often; stop all once ``ended`` holds.
+
+        ``placement_groups`` are those of crews of several workers; what a crew leaves there is freed.
+        """
         self._dispatch = dispatch
         self._desk = desk
         self._crews = crews
         self._look = look
         self._tick = tick
         self._ended = ended
+        self._placement_groups = placement_groups
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep nothing: Ray pickles its callbacks for a restore that is never asked for."""
@@ -95,11 +101,11 @@ class Switchboard(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
         """A crew died."""
-        self._dispatch.crew_ended(trial.config["crew"], _cause(trial))
+        self._crew_ended(trial, _cause(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
         """A crew went home."""
-        self._dispatch.crew_ended(trial.config["crew"], "WorkerLost: its worker left")
+        self._crew_ended(trial, "WorkerLost: its worker left")
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:  # noqa: ARG002
         """Listen until there is no more news, or Tune has waited long enough."""
@@ -110,9 +116,19 @@ class Switchboard(tune.Callback):
         while True:
             epoch, news = self._desk.collect(0.0 if self._tune_has_work() else LISTEN_SECONDS)
             self._dispatch.hear(epoch, news)
+            for message in news:
+                if self._placement_groups and message["kind"] == "came":
+                    self._placement_groups.claimed(message["crew"], message["placement_group"])
             self._tick()
             if not news or time.monotonic() >= until:
                 return
+
+    def _crew_ended(self, trial: Trial, cause: str) -> None:
+        crew = trial.config["crew"]
+        self._dispatch.crew_ended(crew, cause)
+        if self._placement_groups:
+            others = [name for name in self._crews.alive.values() if name != crew]
+            self._placement_groups.crew_ended(crew, alive=others)
 
     def _tune_has_work(self) -> bool:
         """Whether crews are about to come or to go, which Tune must see to."""

@@ -25,7 +25,7 @@ class Training:
     def __init__(self) -> None:
         """Keep no workload yet."""
         self._workloads: dict[str, Any] = {}
-        self._seen: dict[str, bool] = {}
+        self._seen: dict[str, tuple[bool, bool]] = {}  # whether this worker sees it, and whether all do
 
     def prepare(self, *, cpus: int, gpus: float) -> None:
         """Prepare the process, so that no trial's clock counts imports."""
@@ -75,13 +75,19 @@ class Training:
 
     def _keeper(self, job: Job) -> tuple[Any, str]:
         """Return the keeper of a job's checkpoints, if any, and what is to be said of the place."""
+        from trainers.agreement import all_say
+
         checkpoints: Mapping[str, Any] | None = job.get("checkpoints")
         if checkpoints is None:
             return None, ""
         url = checkpoints["url"]
         if url not in self._seen:
-            self._seen[url] = sees(checkpoints)
-        if not self._seen[url]:
+            own = sees(checkpoints)
+            self._seen[url] = own, all_say(own)
+        own, all_see = self._seen[url]
+        if own and not all_see:  # a group keeps checkpoints together or not at all; the worker that can't says so
+            return None, ""
+        if not own:
             return None, (
                 f"{socket.gethostname()} does not see {url}: its trials can't go on elsewhere when a worker is lost; "
                 "use a storage_path that all machines see, such as NFS or s3://"

@@ -20,6 +20,7 @@ from .memory import DoesNotFit, none_if_out_of_memory
 from .optimizers import build_optimizer
 from .pristine import pristine
 from .process import deepspeed_library as _deepspeed
+from .process import forget_past_runs
 from .process import hardware_name as hardware_name
 from .process import join_workers as _join_workers
 from .process import prepare_process as prepare_process
@@ -88,6 +89,7 @@ class DeepSpeedEngine:
             SettingsError: the batch can't be split over the workers that are present.
         """
         deepspeed = _deepspeed()
+        forget_past_runs()
         self.rank, self.world_size = _join_workers(deepspeed)
         if self.world_size != settings.engine.workers:
             raise SettingsError(

@@ -1,0 +1,116 @@
+"""A crew of several workers: Ray Train's ``TorchTrainer`` inside one Tune trial, called once for trial after trial.
+
+Imports, data and the process group stay from one of our trials to the next. When a worker is lost, or one raises where
+the others can't follow, the whole group ends with an error and another crew takes its place, as with a single worker.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from .capacity import worker_bundle
+from .crew import facts, work
+from .desk_actor import RemoteDesk
+from .placement import PlacementGroups, groups_of_this_job
+from .resources import Resources
+from .team import GroupBroken, Team
+from .training import Training
+
+GROUP_REQUEST = tune.PlacementGroupFactory([{"memory": 1}])
+"""What Tune reserves for a group: one byte, as Ray Train reserves the workers' part itself. Nothing is refused."""
+_TRAIN_ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # until a lost worker is noticed
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+
+
+class GroupCrew(tune.Trainable):
+    """A crew of several workers. To Ray Tune it is one long trial, which ends when the desk sends it home."""
+
+    def setup(self, config: Mapping[str, Any]) -> None:
+        """Take what ``group_settings`` made, and the crew's name."""
+        self._config = dict(config)
+
+    def step(self) -> dict[str, Any]:
+        """Work until there is nothing left to do."""
+        for name, value in _TRAIN_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import ray.train
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        config = self._config
+        hidden = {} if config["gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray no longer hides GPUs
+        TorchTrainer(
+            _train_loop,
+            train_loop_config={name: config[name] for name in ("crew", "desk", "code", "cpus", "gpus")},
+            torch_config=TorchConfig(backend="nccl" if config["gpus"] else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=config["workers"],
+                use_gpu=bool(config["gpus"]),
+                resources_per_worker=config["resources_per_worker"],
+                placement_strategy="STRICT_PACK" if config["one_node"] else "PACK",
+            ),
+            run_config=ray.train.RunConfig(
+                name=config["crew"],
+                storage_path=config["scratch"],  # of the controller alone: nothing is reported, so nothing persists
+                worker_runtime_env={"env_vars": {**hidden, **config["environment"]}},
+            ),
+        ).fit()
+        return {"done": True}
+
+
+def group_settings(resources: Resources, *, code: str, scratch: Path, at_home: bool) -> dict[str, Any]:
+    """Return what a group needs to know beyond what a single worker does.
+
+    Args:
+        resources: what its workers need.
+        code: the digest of the driver's code, which each worker must have.
+        scratch: a folder of this machine that is removed at the end.
+        at_home: whether the cluster is this machine alone, so that workers need talk to no other.
+    """
+    loopback = at_home and sys.platform == "linux"
+    return {
+        "code": code,
+        "environment": {"GLOO_SOCKET_IFNAME": "lo"} if loopback else {},
+        "one_node": resources.one_node,
+        "resources_per_worker": worker_bundle(resources),
+        "scratch": str(scratch),
+        "workers": resources.workers,
+    }
+
+
+def placement_groups_of(resources: Resources) -> PlacementGroups:
+    """Return the placement groups of this study's groups."""
+    return groups_of_this_job(worker_bundle(resources), resources.workers or 1)
+
+
+def _train_loop(config: Mapping[str, Any]) -> None:
+    """Work as one of the group, in the thread that Ray Train gives."""
+    training = Training()
+    training.prepare(cpus=config["cpus"], gpus=config["gpus"])  # threads and denormals: for this thread alone
+    team = Team.of_process_group()
+    own = facts() | {"placement_group": _placement_group()}
+    known = team.read(team.post(own)) or [own]
+    other = next((told for told in known if told["code"] != config["code"]), known[0])
+    desk = team.desk(RemoteDesk(config["desk"]), hardware=[told["hardware"] for told in known])
+    try:
+        work(desk, crew=config["crew"], train=desk.training(training.events), facts=other)
+    except GroupBroken as error:
+        raise RuntimeError(str(error)) from None
+
+
+def _placement_group() -> str:
+    import ray
+
+    group = ray.util.get_current_placement_group()
+    return "" if group is None else group.id.hex()

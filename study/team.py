@@ -1,0 +1,292 @@
+"""Several workers as one crew: worker 0 talks to the desk, all train the same job, and all agree on how it ended.
+
+What can be agreed on between two steps, where every worker comes by, goes through the process group. A worker that
+raises comes by alone, while the others may wait for it in the middle of a collective; so endings go through the group's
+store, a table that all reach at any time. Workers that all raised at the same point go on together. One that raised
+alone tells of its trial and leaves, and the group with it, since nothing else wakes the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import itertools
+import json
+import time
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol
+
+from .crew import CannotTrain, CrewsDesk, Train
+from .desk import WAIT, Job
+from .errors import first_line
+
+PATIENCE_SECONDS = 20.0
+"""How long a worker that raised waits for the others to raise too."""
+STOP_SECONDS = 5.0
+"""How long worker 0 waits for a moment at which all can stop together; then it leaves alone."""
+_FOREVER = datetime.timedelta(days=365)
+_LINK_SIGNS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe")
+
+
+class Store(Protocol):
+    """What is used of ``torch.distributed.Store``."""
+
+    def set(self, key: str, value: str) -> None:
+        """Write."""
+
+    def get(self, key: str) -> bytes:
+        """Read."""
+
+    def wait(self, keys: list[str], timeout: datetime.timedelta) -> None:
+        """Return once all keys are written; raise after ``timeout``."""
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a number and return the sum."""
+
+    def delete_key(self, key: str) -> bool:
+        """Forget."""
+
+
+class Links(Protocol):
+    """The process group: calls that all workers make together. ``trainers.agreement`` is one."""
+
+    def first_says(self, yes: bool) -> bool:
+        """Return what worker 0 says."""
+
+    def from_first(self, message: bytes) -> bytes:
+        """Return the message of worker 0."""
+
+
+class GroupBroken(BaseException):
+    """This worker can't work with the others any more. No ``Exception``, so that no trial is told to have failed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Ending:
+    """How a job ended on one worker."""
+
+    error: str = ""
+    """The type of what was raised; empty where nothing was."""
+    message: str = ""
+    micro_batch_at_most: int = 0
+    link: bool = False
+    """Whether it was another worker that could not be reached."""
+    collectives: int = 0
+    """How many the worker had taken part in: where they differ, some wait for others."""
+
+    @property
+    def weight(self) -> int:
+        """Of several endings the one with the highest counts: the others may follow from it."""
+        return 0 if not self.error else 1 if self.link else {"CannotTrain": 3, "DoesNotFit": 4}.get(self.error, 2)
+
+    def exception(self) -> Exception:
+        """Return what all workers raise."""
+        from trainers.memory import DoesNotFit
+
+        if self.error == "CannotTrain":
+            return CannotTrain(self.message)
+        if self.error == "DoesNotFit":
+            return DoesNotFit(self.message, micro_batch_at_most=self.micro_batch_at_most)
+        return type(self.error, (RuntimeError,), {})(self.message)  # under its own name in the trial's row
+
+
+class Team:
+    """This worker and the others of its crew."""
+
+    def __init__(self, *, rank: int, world: int, links: Links, store: Store, collectives: Any) -> None:
+        """Know the others.
+
+        Args:
+            rank: this worker's number, from 0.
+            world: how many there are.
+            links: the process group.
+            store: the group's own.
+            collectives: called for the number of collectives that this worker has taken part in.
+        """
+        self.rank, self.world = rank, world
+        self.links = links
+        self._store = store
+        self._collectives = collectives
+        self._rounds = itertools.count()
+
+    @classmethod
+    def of_process_group(cls) -> Team:
+        """Return the team of this process's default process group."""
+        import torch.distributed
+        from torch.distributed import distributed_c10d
+
+        from trainers import agreement
+
+        rank, world = agreement.rank_and_count()
+        store = torch.distributed.PrefixStore("batchlaw", distributed_c10d._get_default_store())
+        group = distributed_c10d._get_default_group()
+        return cls(
+            rank=rank, world=world, links=agreement, store=store, collectives=group._get_sequence_number_for_group
+        )
+
+    def desk(self, desk: CrewsDesk, *, hardware: Sequence[str] = ()) -> TeamDesk:
+        """Return the desk as this worker is to see it; ``hardware`` is what the workers run on."""
+        return TeamDesk(desk, self, hardware)
+
+    def post(self, words: Mapping[str, Any]) -> str:
+        """Write this worker's words of a new round, and return the round's name."""
+        number = next(self._rounds)
+        if number >= 2:
+            # All workers have read the round before the last one, since they have posted the last one.
+            for words_of in (f"{self.rank}", "teller") if self.rank == 0 else (f"{self.rank}",):
+                self._store.delete_key(_key(f"{number - 2}", words_of))
+        self._store.set(_key(f"{number}", f"{self.rank}"), json.dumps(words))
+        return f"{number}"
+
+    def read(self, round_name: str, *, seconds: float | None = None) -> list[dict[str, Any]] | None:
+        """Return every worker's words of a round; None where not all have posted theirs after ``seconds``."""
+        keys = [_key(round_name, f"{rank}") for rank in range(self.world)]
+        try:
+            self._store.wait(keys, _FOREVER if seconds is None else datetime.timedelta(seconds=seconds))
+            return [json.loads(self._store.get(key)) for key in keys]
+        except RuntimeError as error:  # what the store raises, whatever is wrong
+            if "imeout" in str(error) and seconds is not None:
+                return None
+            raise GroupBroken(f"WorkerLost: the group's store can't be reached: {first_line(error)}") from error
+
+    def tells(self, round_name: str) -> bool:
+        """Return whether this worker is the first to call this in a round."""
+        return self._store.add(_key(round_name, "teller"), 1) == 1
+
+    def collectives(self) -> int:
+        """Return how many collectives this worker has taken part in."""
+        return int(self._collectives())
+
+
+def _key(round_name: str, words_of: str) -> str:
+    return f"{round_name}/{words_of}"
+
+
+class TeamDesk:
+    """The desk as one worker of a team sees it: worker 0's, whose answers all get; only one of them tells of a job."""
+
+    def __init__(self, desk: CrewsDesk, team: Team, hardware: Sequence[str]) -> None:
+        """Speak to ``desk`` for ``team``."""
+        self._desk, self._team = desk, team
+        self._hardware = frozenset(hardware)
+        self._speaks = team.rank == 0
+        self._go_on = True
+        self._told_to_stop = 0.0
+        self._broken = ""
+        self._refuses = False
+
+    def ask(self, crew: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See ``CrewsDesk``; every worker gets worker 0's answer."""
+        if self._broken:
+            # A group that refuses keeps its place, as one worker does: no other is to come and find the same.
+            if self._refuses and self._desk.ask(crew, facts)["kind"] != "stop":
+                return WAIT
+            raise GroupBroken(self._broken)
+        self._go_on, self._speaks = True, self._team.rank == 0
+        answer = json.dumps(self._desk.ask(crew, facts) if self._team.rank == 0 else None)
+        return self._alike(json.loads(self._team.links.from_first(answer.encode())))
+
+    def _alike(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer with one limit of memory for all workers, whatever they run on."""
+        known = [limit for name, limit in answer.get("micro_batch_at_most", {}).items() if name in self._hardware]
+        return answer | {"micro_batch_at_most": dict.fromkeys(self._hardware, min(known))} if known else answer
+
+    def advance(self, crew: str, job: Job, step: int, kept: int = 0) -> bool:
+        """See ``CrewsDesk``. A word to stop is heard by all at the next evaluation or checkpoint.
+
+        Raises:
+            GroupBroken: there was none for long.
+        """
+        if self._team.rank > 0:
+            return True
+        if self._go_on and not self._desk.advance(crew, job, step, kept):
+            self._go_on, self._told_to_stop = False, time.monotonic()
+        elif not self._go_on and time.monotonic() - self._told_to_stop >= STOP_SECONDS:
+            raise GroupBroken("WorkerLost: its trial was given up")
+        return True
+
+    def end(self, crew: str, job: Job, result: Mapping[str, Any]) -> None:
+        """See ``CrewsDesk``."""
+        if self._speaks and self._go_on:
+            self._desk.end(crew, job, result)
+
+    def refuse(self, crew: str, job: Job | None, reason: str) -> None:
+        """See ``CrewsDesk``."""
+        self._refuses = True
+        if self._speaks and self._go_on:
+            self._desk.refuse(crew, job, reason)
+
+    def shrink(self, crew: str, job: Job, *, hardware: str, micro_batch_at_most: int, reason: str) -> None:
+        """See ``CrewsDesk``."""
+        if self._speaks and self._go_on:
+            self._desk.shrink(crew, job, hardware=hardware, micro_batch_at_most=micro_batch_at_most, reason=reason)
+
+    def note(self, line: str) -> None:
+        """See ``CrewsDesk``; every worker may have something of its own to say."""
+        self._desk.note(line)
+
+    # -- between train and the desk -----------------------------------------------------------------
+
+    def training(self, train: Train) -> Train:
+        """Return ``train`` as a team does it: each worker gets its own events, and the ending that all agree on."""
+
+        def train_together(job: Job) -> Generator[Any, None, None]:
+            from trainers.events import Finished, Kept, Measured, Probed, Resumed
+
+            last, ending = None, _Ending(error="RuntimeError", message="training ended without a result")
+            try:
+                with contextlib.closing(train(job)) as events:
+                    for event in events:
+                        if isinstance(event, Finished):
+                            last, ending = event, _Ending()
+                            break
+                        yield event
+                        # Other events come by each worker's own clock.
+                        common = isinstance(event, Measured | Probed | Kept | Resumed)
+                        if common and not self._team.links.first_says(self._go_on):
+                            self._go_on = False
+                            return
+            except Exception as error:
+                ending = _ending(error)
+            self._agree(ending)
+            yield last
+
+        return train_together
+
+    def _agree(self, own: _Ending) -> None:
+        """Return if all workers finished; else raise on all of them the same, or leave the group.
+
+        Raises:
+            Exception: what some worker raised.
+            GroupBroken: the others can't be reached, or are lost.
+        """
+        own = dataclasses.replace(own, collectives=self._team.collectives())
+        round_name = self._team.post(dataclasses.asdict(own))
+        told = self._team.read(round_name, seconds=PATIENCE_SECONDS if own.error else None)
+        if told is None:
+            if own.link:
+                raise GroupBroken(f"{own.error}: {own.message}")
+            self._speaks = self._team.tells(round_name)
+            self._broken = f"worker {self._team.rank} of {self._team.world} raised alone: {own.error}: {own.message}"
+            raise own.exception()
+        endings = [_Ending(**words) for words in told]
+        worst = max(endings, key=lambda ending: ending.weight)
+        if worst.link:
+            raise GroupBroken(f"{worst.error}: {worst.message}")
+        if len({ending.collectives for ending in endings}) > 1:
+            self._broken = f"the workers stopped at different points: {worst.error}: {worst.message}"
+        if worst.error:
+            self._speaks = self._team.rank == 0 and self._team.tells(round_name)
+            raise worst.exception()
+
+
+def _ending(error: Exception) -> _Ending:
+    import torch.distributed
+
+    message, name = first_line(error), type(error).__name__
+    link = isinstance(error, torch.distributed.DistError) or (
+        isinstance(error, RuntimeError | OSError) and any(sign in str(error).lower() for sign in _LINK_SIGNS)
+    )
+    at_most = getattr(error, "micro_batch_at_most", 0)
+    return _Ending(error=name, message=message, micro_batch_at_most=at_most, link=link)
