@@ -17,10 +17,11 @@ from typing import Any
 Job = Mapping[str, Any]
 Message = Mapping[str, Any]
 """What the driver hears, told apart by ``kind``: ``came`` (a crew asks for the first time; with Ray's id of its
-``placement_group``, or ""), ``begun``, ``advanced`` (with ``step``), ``ended`` (with ``outcome``, ``points`` and ``probes``), ``lost`` (with ``cause``, and the ``hardware``
-or ""), ``too_large`` (see ``Desk.shrink``), ``refused`` (a crew takes no more jobs, for a ``reason``) and ``noted`` (a
-``line`` for the user). Those about a job have ``trial_id`` and ``attempt``; ``advanced``, ``ended``, ``lost`` and
-``too_large`` also have ``kept``, the step of the last checkpoint known, or 0."""
+``placement_group``, or ""), ``begun``, ``advanced`` (with ``step``), ``ended`` (with ``outcome``, ``points`` and
+``probes``), ``lost`` (with ``cause``, and the ``hardware`` or ""), ``too_large`` (see ``Desk.shrink``), ``refused`` (a
+crew takes no more jobs, for a ``reason``) and ``noted`` (a ``line`` for the user). Those about a job have ``trial_id``
+and ``attempt``; ``advanced``, ``ended``, ``lost`` and ``too_large`` also have ``kept``, the step of the last checkpoint
+known, or 0."""
 
 WAIT: Mapping[str, Any] = {"kind": "wait"}
 STOP: Mapping[str, Any] = {"kind": "stop"}

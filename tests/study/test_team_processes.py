@@ -14,6 +14,7 @@ import pytest
 
 from results.schema import canonical_json
 from study.crew import work
+from study.training import Training
 from trainers.data.fetch import cache_folder
 
 from ..trainers.helpers import prepared
