@@ -184,14 +184,14 @@ def submit(
         line(f"output: {again} --follow")
         line(f"end it: {again} --stop")
         return
-    _follow(server, job, again)
+    _follow(server, job)
 
 
-def _follow(server: JobServer, job: str, again: str) -> None:
+def _follow(server: JobServer, job: str) -> None:
     try:
         ended = server.follow(job, line)
     except KeyboardInterrupt:
-        line(f"batchlaw: {job} goes on; '{again} --follow' shows it again, --stop ends it", err=True)
+        line(f"batchlaw: {job} goes on; the same command shows it again, --stop ends it", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if ended.status == "SUCCEEDED":
         return

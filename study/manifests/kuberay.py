@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import ConfigError
 from ..folder import STUDY_FILE
 from ..job_server import STOP_SECONDS
@@ -23,6 +21,7 @@ from ..package import packaged_yaml
 from ..packaged import PACKAGED_FILE, Packaged
 from ..resolve import ResolvedStudy
 from .machines import Machines
+from .text import yaml_text
 
 STUDY_PATH = "/etc/batchlaw/study"
 _LARGEST_BYTES = 1_000_000
@@ -83,7 +82,7 @@ def kuberay_manifest(
         "metadata": {"name": name, "labels": {_LABEL: name}},
         "spec": {
             "entrypoint": f"python -m study.submitted {STUDY_PATH}{flags}",
-            "runtimeEnvYAML": yaml.safe_dump({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}),
+            "runtimeEnvYAML": yaml_text({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}),
             "submissionMode": "SidecarMode",
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": 600,
@@ -111,7 +110,7 @@ def kuberay_manifest(
         },
     }
     documents = (config_map, _network_policy(name), job)
-    return _HEADER.format(name=name, label=_LABEL) + yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
+    return _HEADER.format(name=name, label=_LABEL) + yaml_text(*documents)
 
 
 def object_name(study: str) -> str:
@@ -215,15 +214,15 @@ class _Pods:
             "name": container,
             "image": self._image,
             "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}],
-            "resources": {"requests": amounts, "limits": dict(amounts)},
-            "volumeMounts": [dict(mount) for mount in self._mounts],
+            "resources": {"requests": amounts, "limits": amounts},
+            "volumeMounts": self._mounts,
         }
         if self._secret is not None:
             main["envFrom"] = [{"secretRef": {"name": self._secret}}]
         spec: dict[str, Any] = {
             "automountServiceAccountToken": self._service_account is not None,
             "containers": [main],
-            "volumes": [dict(volume) for volume in self._volumes],
+            "volumes": self._volumes,
         }
         if self._service_account is not None:
             spec["serviceAccountName"] = self._service_account

@@ -8,13 +8,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import yaml
-
 from ..errors import ConfigError
 from ..job_token import DEFAULT_PATH
 from ..pins import requirements
 from .kuberay import object_name
 from .machines import Machines
+from .text import yaml_text
 
 Provider = Literal["local", "aws", "gcp"]
 
@@ -88,7 +87,7 @@ def ray_up_file(
     if place.provider != "local":
         values |= _node_types(place, machines)
     header = _HEADER.format(name=object_name(name), token=token, host=dashboard_host)
-    return header + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return header + yaml_text(values)
 
 
 def _start(*options: str) -> str:
@@ -134,12 +133,12 @@ def _node_types(place: Place, machines: Machines) -> dict[str, Any]:
     return {
         "head_node_type": "head",
         "available_node_types": {
-            "head": {"resources": {"CPU": 0}, "node_config": dict(config)},
+            "head": {"resources": {"CPU": 0}, "node_config": config},
             "worker": {
                 "resources": workers,
                 "min_workers": machines.nodes,
                 "max_workers": machines.nodes,
-                "node_config": dict(config),
+                "node_config": config,
             },
         },
     }
