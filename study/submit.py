@@ -104,15 +104,9 @@ def submit(server: JobServer, submission: Submission) -> tuple[str, Staged]:
     """Package the study, send it, and return the job's name and what was sent.
 
     Raises:
-        ConfigError: the study is running there already, or the server refuses it.
+        ConfigError: the server refuses it.
     """
     name = submission.study.config.name
-    running = find_running(server, name, submission.out)
-    if running is not None:
-        raise ConfigError(
-            f"one job at a time may write to {submission.out}, but {running.name} does; follow it with --follow, or "
-            "end it with --stop"
-        )
     with tempfile.TemporaryDirectory(prefix="batchlaw-package-") as folder:
         staged = stage(submission.study, submission.files, Path(folder), out=submission.out)
         job = server.submit(
@@ -131,3 +125,10 @@ def find_running(server: JobServer, name: str, out: str) -> Job | None:
     """Return the job that runs the study ``name`` into ``out`` on ``server``, if there is one."""
     wanted = {STUDY_KEY: name, OUT_KEY: out}
     return next((job for job in reversed(server.jobs()) if wanted.items() <= job.metadata.items()), None)
+
+
+def already_running(job: Job, out: str) -> ConfigError:
+    """Return the error of a second job for the same results."""
+    return ConfigError(
+        f"one job at a time may write to {out}, but {job.name} does; follow it with --follow, or end it with --stop"
+    )

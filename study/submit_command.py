@@ -108,7 +108,7 @@ def submit(
     from .manifests.ray_up import Place
     from .resolve import resolve
     from .study_files import study_files
-    from .submit import Submission, check_no_secrets, find_running, results_place
+    from .submit import Submission, already_running, check_no_secrets, find_running, results_place
     from .submit import submit as submit_job
 
     kind = chosen_kind(kuberay=kuberay, ray_up=ray_up, slurm=slurm)
@@ -155,21 +155,23 @@ def submit(
         return
     assert address is not None
     again = shlex.join(["batchlaw", "submit", study, "--address", address, *(["--out", out] if out else [])])
-    if stop:
-        server = open_job_server(address, token=not no_token)
-        _stop(server, find_running(server, loaded.config.name, place), loaded.config.name, place)
-        return
-    resolved = resolve(loaded)
-    files = study_files(resolved, include=include or [])
+    again += " --no-token" if no_token else ""
+    # Asked before the study is resolved, which takes torch and seconds.
     server = open_job_server(address, token=not no_token)
-    running = find_running(server, resolved.config.name, place) if follow else None
+    running = find_running(server, loaded.config.name, place)
+    if stop:
+        _stop(server, running, loaded.config.name, place)
+        return
+    if running is not None and not follow:
+        raise already_running(running, place)
     if running is not None:
         job = running.name
         line(f"{job} runs already, into {place}")
     else:
+        resolved = resolve(loaded)
         submission = Submission(
             study=resolved,
-            files=files,
+            files=study_files(resolved, include=include or []),
             out=place,
             install_pins=install_pins,
             any_versions=any_versions,

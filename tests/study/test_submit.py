@@ -83,6 +83,13 @@ def test_a_submission_sends_the_package_and_no_secret(server: JobServerStub, stu
 
 
 @pytest.mark.usefixtures("token")
+def test_a_file_outside_is_not_sent(server: JobServerStub, study: Study) -> None:
+    result = submit(study.write(), server, "--out", "/x", "--include", "../y")
+    assert_one_line(result, "--include ../y", "its own folder alone")
+    assert server.jobs == {}
+
+
+@pytest.mark.usefixtures("token")
 def test_pins_are_installed_when_asked_for(server: JobServerStub, study: Study) -> None:
     options = ("--out", "/x", "--install-pins", "--entrypoint-cpus", 0.5)
     assert submit(study.write(), server, *options).exit_code == 0
@@ -123,7 +130,6 @@ def test_the_token_may_be_in_a_file(server: JobServerStub, study: Study, monkeyp
         (["--out", "/x", "--follow", "--stop"], ["leave out --follow"]),
         (["--out", "/x", "--install-pins", "--any-versions"], ["leave out --any-versions"]),
         (["--out", "/x", "--slurm"], ["leave out --slurm"]),
-        (["--out", "/x", "--include", "../y"], ["--include ../y", "its own folder alone"]),
         (["--out", "/x"], ["the cluster asks for a token; set RAY_AUTH_TOKEN"]),
         (["--out", "/x", "--no-token"], ["the cluster asks for a token; leave out --no-token"]),
     ],

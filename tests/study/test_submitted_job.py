@@ -81,6 +81,11 @@ def test_a_study_is_submitted_followed_read_and_stopped(head: Head, study: Study
     settings = {"announce_seed": 1, "pipe": str(pipe)}
     path = study.write(name="sent", workload_settings=settings, seeds=[0, 1], budget={"steps": 3}, target=None, **CELLS)
     client = Client(head, path, tmp_path)
+    begun = time.monotonic()
+
+    def mark(what: str) -> None:
+        print(f"{time.monotonic() - begun:6.1f} {what}", flush=True)
+
     out, other = tmp_path / "out", tmp_path / "it's $(other)"
 
     code, printed, error = client.run("--out", out)
@@ -90,15 +95,19 @@ def test_a_study_is_submitted_followed_read_and_stopped(head: Head, study: Study
     assert (code, printed) == (2, "")
     assert "the cluster refuses the token" in error
     assert not out.exists()
+    mark("refused")
 
     with client.start("--out", out, "--follow", token=head.token) as process:
         until(lambda: stored(out) > 0 or process.poll() is not None)
+        mark("row")
         assert process.poll() is None, process.communicate()
         status = subprocess.run([sys.executable, "-c", CLI, "status", out], capture_output=True, text=True, check=True)
         assert "of 8 trials stored" in status.stdout
+        mark("status")
         with reading(pipe):
             printed, error = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, (printed, error)
+    mark("followed")
     assert "8 trials stored in" in printed
     assert "report: " in printed
     assert len(ResultStore(out).trials()) == 8
@@ -107,13 +116,16 @@ def test_a_study_is_submitted_followed_read_and_stopped(head: Head, study: Study
     code, printed, error = client.run("--out", other, token=head.token)
     assert code == 0, error
     until(lambda: stored(other) > 0)
+    mark("second")
     code, _, error = client.run("--out", other, token=head.token)
     assert code == 2
     assert "one job at a time may write to" in error
+    mark("already")
     rows = stored(other)
     code, printed, error = client.run("--out", other, "--stop", token=head.token)
     assert code == 0, error
     assert "has ended (stopped)" in printed
+    mark("stopped")
     assert stored(other) >= rows
     code, _, error = client.run("--out", other, "--stop", token=head.token)
     assert code == 2
