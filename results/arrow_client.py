@@ -28,17 +28,41 @@ class ArrowClient(ArrowFSWrapper):
         """Return what lies right inside; nothing where there is no such folder."""
         from pyarrow.fs import FileSelector
 
-        # Google's client knows of no folder that was not made, so that one is seen by what lies in it.
-        deep = self.fs.type_name == "gcs"
-        found = {}
-        for info in self.fs.get_file_info(FileSelector(path, allow_not_found=True, recursive=deep)):
-            name, inside, _ = info.path.removeprefix(f"{path}/").partition("/")
-            own = {"name": f"{path}/{name}", "size": 0, "type": "directory"} if inside else self._make_entry(info)
-            found[name] = own
-        return list(found.values()) if detail else [entry["name"] for entry in found.values()]
+        # Google's client does not tell of folders that nobody has made: they are seen from what lies in them.
+        by_files = self.fs.type_name == "gcs"
+        infos = self.fs.get_file_info(FileSelector(path, recursive=by_files, allow_not_found=True))
+        entries = [self._make_entry(info) for info in infos]
+        if by_files:
+            entries = _right_inside(path, entries)
+        return entries if detail else [entry["name"] for entry in entries]
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Do nothing: an object store has no folders, and one that is made would be an empty object."""
+        """Do nothing: an object store has no folders, and objects that stand for them would never go away."""
+
+    def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:  # noqa: ARG002
+        """Remove a file, or, if ``recursive``, also all that lies below; what isn't there is gone already."""
+        from pyarrow.fs import FileSelector, FileType
+
+        found = [path]
+        if recursive:
+            below = self.fs.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
+            found += [info.path for info in below if info.type is FileType.File]
+        for name in reversed(found):
+            with contextlib.suppress(FileNotFoundError):
+                self.fs.delete_file(name)
+
+
+def _right_inside(path: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the entries right inside of ``path``, of which ``entries`` are all that lie below."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        own, deeper, _ = entry["name"].removeprefix(f"{path.rstrip('/')}/").partition("/")
+        name = f"{path.rstrip('/')}/{own}"
+        found[name] = {"name": name, "size": 0, "type": "directory", "mtime": None} if deeper else entry
+    return list(found.values())
 
 
 def s3_client(bucket: str) -> ArrowClient:

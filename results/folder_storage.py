@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import BinaryIO, final
+from typing import Any, BinaryIO, final
 
 from .storage import Storage, check_name
 
@@ -98,6 +98,12 @@ class FolderStorage(Storage):
     def without_patience(self) -> FolderStorage:
         """Return this storage: a file system's failures are told at once anyway."""
         return self
+
+    def filesystem(self) -> tuple[Any, str]:
+        """Return the local file system and the folder's absolute path."""
+        import fsspec
+
+        return fsspec.filesystem("file"), self._root
 
     def _inside(self, name: str) -> str:
         """Return the path of a file.

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, final
 import fsspec
 
 from .arrow_client import gcs_client, s3_client
-from .patience import NO_PATIENCE, TEN_MINUTES, Patience
+from .patience import NO_PATIENCE, ONE_MINUTE, TEN_MINUTES, Patience, PatientFileSystem
 from .storage import Storage, StorageError, StorageFailure, check_name
 
 T = TypeVar("T")
@@ -25,6 +25,8 @@ _AT_ONCE = 16
 """Requests at a time, where many small files are read or removed: each is mostly waiting."""
 _FIRST_CONTACT_SECONDS = 20.0
 """What has never answered is more likely misspelt than out of order."""
+_WORTH_TELLING_SECONDS = 4.0
+"""A pause as long as this comes after trouble that has lasted for seven seconds."""
 
 
 @final
@@ -122,7 +124,16 @@ class ObjectStorage(Storage):
 
     def without_patience(self) -> ObjectStorage:
         """Return the same place, where each failure is told at once."""
-        return ObjectStorage(self.url, self._root, lambda: self._fs, patience=NO_PATIENCE)
+        same = ObjectStorage(self.url, self._root, lambda: self._fs, patience=NO_PATIENCE)
+        same._has_answered = self._has_answered
+        return same
+
+    def filesystem(self) -> tuple[Any, str]:
+        """Return the client and the path of this place in it."""
+        patience = dataclasses.replace(
+            self._patience, total_seconds=min(self._patience.total_seconds, ONE_MINUTE.total_seconds)
+        )
+        return PatientFileSystem(self._fs, patience), self._root
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes | OSError]:
         """Return the bytes of each file, several fetched at a time."""
@@ -138,13 +149,25 @@ class ObjectStorage(Storage):
     def _fs(self) -> Any:
         return self._connect()
 
+    def _tell_once(self, patience: Patience) -> Callable[[OSError, float], None]:
+        told = False
+
+        def waiting(error: OSError, seconds: float) -> None:
+            nonlocal told
+            if seconds >= _WORTH_TELLING_SECONDS and not told:
+                told = True
+                minutes = patience.total_seconds / 60
+                self.when_waiting(f"{self.url}: {_words(error)}; it is tried again for up to {minutes:.0f} min")
+
+        return waiting
+
     def _persist(self, name: str, action: Callable[[str], T]) -> T:
         path = f"{self._root}/{check_name(name)}"
         patience = self._patience
         if not self._has_answered:
             patience = dataclasses.replace(patience, total_seconds=min(_FIRST_CONTACT_SECONDS, patience.total_seconds))
         try:
-            result = patience.persist(lambda: action(path))
+            result = patience.persist(lambda: action(path), waiting=self._tell_once(patience))
         except FileNotFoundError:
             self._has_answered = True
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.where(name)) from None

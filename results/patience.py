@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import re
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, final
 
 T = TypeVar("T")
 
@@ -44,10 +45,17 @@ class Patience:
         self,
         action: Callable[[], T],
         *,
+        waiting: Callable[[OSError, float], None] = lambda *_: None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> T:
         """Return what ``action`` returns, tried again after each failure that may pass.
+
+        Args:
+            action: what to do.
+            waiting: told each failure before the pause that follows, and how many seconds that pause lasts.
+            sleep: waits for some seconds.
+            clock: seconds from any moment on, which never go back.
 
         Raises:
             OSError: the last failure, once the total is spent; at once, if it is one that lasts.
@@ -61,12 +69,32 @@ class Patience:
                 left = until - clock()
                 if is_lasting(error) or left <= 0:
                     raise
-            sleep(min(pause, left))
+                pause = min(pause, left)
+                waiting(error, pause)
+            sleep(pause)
             pause = min(2 * pause, self.longest_pause_seconds)
 
 
 TEN_MINUTES = Patience()
+ONE_MINUTE = Patience(total_seconds=60.0)
 NO_PATIENCE = Patience(total_seconds=0.0)
+
+
+@final
+class PatientFileSystem:
+    """A file system of fsspec's, each of whose calls is tried again after a failure that may pass."""
+
+    def __init__(self, filesystem: Any, patience: Patience) -> None:
+        """Stand before ``filesystem``."""
+        self._filesystem = filesystem
+        self._patience = patience
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._filesystem, name)
+        return functools.partial(self._persist, found) if callable(found) else found
+
+    def _persist(self, call: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        return self._patience.persist(lambda: call(*arguments, **keywords))
 
 
 def is_lasting(error: OSError) -> bool:

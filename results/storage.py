@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 NAME_HELP = "a name inside a storage is parts joined by '/', without '..'"
 
@@ -28,6 +29,8 @@ class Storage(ABC):
     """
 
     url: str
+    when_waiting: Callable[[str], None] = staticmethod(lambda _: None)
+    """Told in a sentence when trouble is waited out that has lasted for some seconds."""
 
     @property
     @abstractmethod
@@ -69,6 +72,13 @@ class Storage(ABC):
     @abstractmethod
     def without_patience(self) -> Storage:
         """Return the same place, where each failure is told at once instead of being waited out."""
+
+    @abstractmethod
+    def filesystem(self) -> tuple[Any, str]:
+        """Return a file system of fsspec's, and in it the path of this place: for large files, such as checkpoints.
+
+        Trouble that may pass is waited out for a minute; what lasts is raised in the file system's own words.
+        """
 
     def read_each(self, names: Iterable[str]) -> Iterable[bytes | OSError]:
         """Return the bytes of each file, or why it can't be read.

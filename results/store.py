@@ -117,7 +117,11 @@ class ResultStore:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small companion file (the resolved study, a report) beside the rows, atomically."""
-        self._write(name, text.encode())
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a small companion file; see ``write_text``."""
+        self._write(name, data)
 
     def _write(self, name: str, data: bytes) -> None:
         self.before_writing()

@@ -42,6 +42,19 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert clock.pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
+def test_each_pause_is_told_before_it_begins() -> None:
+    clock = Clock()
+    told: list[tuple[str, float, float]] = []
+    _, act = failing(3, OSError("cut"))
+    Patience().persist(
+        act,  # type: ignore[arg-type]
+        waiting=lambda error, seconds: told.append((str(error), seconds, clock.now)),
+        sleep=clock.sleep,
+        clock=clock,
+    )
+    assert told == [("cut", 0.5, 0.0), ("cut", 1.0, 0.5), ("cut", 2.0, 1.5)]
+
+
 def test_after_the_total_the_last_failure_is_raised() -> None:
     clock = Clock()
     calls, act = failing(10_000, OSError("cut"))

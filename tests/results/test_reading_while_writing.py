@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import pandas as pd
 import pytest
@@ -56,6 +56,9 @@ class Watched(Storage):
     def remove_unfinished(self, folder: str) -> None:
         self.before()
         self.inner.remove_unfinished(folder)
+
+    def filesystem(self) -> tuple[Any, str]:
+        return self.inner.filesystem()
 
     def without_patience(self) -> Storage:
         return Watched(self.inner.without_patience(), self.before)

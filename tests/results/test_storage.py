@@ -232,6 +232,26 @@ def test_what_never_answered_is_given_up_sooner(s3: ObjectServer, monkeypatch: p
         storage.names("parts")
 
 
+def test_trouble_that_lasts_for_seconds_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Troubled:
+        left = 6
+
+        def cat_file(self, path: str) -> bytes:
+            self.left -= 1
+            if self.left >= 0:
+                raise OSError("slow down?X-Amz-Signature=abc")
+            return b"x"
+
+    slept: list[float] = []
+    monkeypatch.setitem(Patience.persist.__kwdefaults__, "sleep", slept.append)
+    monkeypatch.setattr("results.object_storage._FIRST_CONTACT_SECONDS", 600.0)
+    told: list[tuple[str, int]] = []
+    storage = ObjectStorage("s3://b/a", "b/a", Troubled)
+    storage.when_waiting = lambda words: told.append((words, len(slept)))
+    assert storage.read("x") == b"x"
+    assert told == [("s3://b/a: slow down?X-Amz-Signature=…; it is tried again for up to 10 min", 3)]
+
+
 def test_the_names_of_an_error_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing:
         def cat_file(self, path: str) -> bytes:
@@ -265,3 +285,43 @@ def test_what_an_object_store_does_not_give_is_never_taken_for_missing(
     for read in (store.read, store.trials, ResultStore(store.storage).trial_ids):
         with pytest.raises(StorageFailure, match="ACCESS_DENIED"):
             read()
+
+
+def test_the_file_system_behind_a_place_keeps_what_checkpoints_need(storage: Storage) -> None:
+    storage.write("study.yaml", b"x")
+    fs, root = storage.filesystem()
+    assert fs.cat_file(f"{root}/study.yaml") == b"x"
+    folder = f"{root}/checkpoints/{'a' * 16}"
+    for name in ("000000000001-aaaaaaaa", "000000000002-bbbbbbbb"):
+        fs.makedirs(f"{folder}/{name}", exist_ok=True)
+        fs.makedirs(f"{folder}/{name}", exist_ok=True)
+        for file in ("common.safetensors", "manifest.json"):
+            fs.pipe_file(f"{folder}/{name}/{file}", name.encode())
+    fs.invalidate_cache(folder)
+    found = sorted(path.rstrip("/").rpartition("/")[2] for path in fs.ls(folder, detail=False))
+    assert found == ["000000000001-aaaaaaaa", "000000000002-bbbbbbbb"]
+    assert storage.read(f"checkpoints/{'a' * 16}/{found[0]}/manifest.json") == found[0].encode()
+    assert fs.exists(f"{folder}/{found[0]}/manifest.json")
+    assert not fs.exists(f"{folder}/{found[0]}/rank-0.safetensors")
+    fs.rm(f"{folder}/{found[0]}", recursive=True)
+    assert not fs.exists(f"{folder}/{found[0]}/manifest.json")
+    assert fs.cat_file(f"{folder}/{found[1]}/manifest.json") == found[1].encode()
+    with pytest.raises(FileNotFoundError):
+        fs.cat_file(f"{folder}/{found[0]}/manifest.json")
+
+
+def test_the_file_system_of_an_object_store_waits_trouble_out(s3: ObjectServer) -> None:
+    fs, root = ObjectStorage.at(f"s3://bucket/{uuid.uuid4().hex}", patience=BRIEF).filesystem()
+    asked: list[str] = []
+
+    def fail_the_first_of_each_kind(method: str, path: str) -> int | None:
+        asked.append(method)
+        return 503 if asked.count(method) < 6 else None  # more often than pyarrow tries itself
+
+    s3.fault = fail_the_first_of_each_kind
+    fs.pipe_file(f"{root}/manifest.json", b"x")
+    asked.clear()
+    assert fs.cat_file(f"{root}/manifest.json") == b"x"
+    s3.fault = lambda method, path: 403
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        fs.pipe_file(f"{root}/manifest.json", b"y")

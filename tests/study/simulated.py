@@ -115,5 +115,8 @@ class SlowStorage(Storage):
     def remove_unfinished(self, folder: str) -> None:
         self._slowly(self.inner.remove_unfinished, folder)
 
+    def filesystem(self) -> tuple[Any, str]:
+        return self.inner.filesystem()
+
     def without_patience(self) -> SlowStorage:
         return self
