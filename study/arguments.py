@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-def local_folder(text: str) -> Path:
-    """Return ``text`` as a path.
-
-    Raises:
-        BadParameter: it is a URL, which a path would silently turn into a folder of this machine.
-    """
-    if "://" in text:
-        raise typer.BadParameter(
-            f"results lie in a folder of this machine (or mounted on it), but got {text}; give one, and copy it later"
-        )
-    return Path(text)
-
+from .place import ResultsPlace
 
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A YAML file, or the name of a preset.")]
 OutOption = Annotated[
-    Path | None,
+    ResultsPlace | None,
     typer.Option(
-        "--out", metavar="DIR", parser=local_folder, help="Folder of the results (default: results/<study name>)."
+        "--out",
+        metavar="PLACE",
+        parser=ResultsPlace.of,
+        help="Folder or URL of the results (default: <storage_path>/<study name>; storage_path: results).",
     ),
 ]
-FolderArgument = Annotated[
-    Path, typer.Argument(metavar="DIR", parser=local_folder, help="Folder of a study's results.")
+PlaceArgument = Annotated[
+    ResultsPlace,
+    typer.Argument(metavar="PLACE", parser=ResultsPlace.of, help="Folder or URL of a study's results."),
 ]
 
 RESAMPLES = 200

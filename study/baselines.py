@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from results import ResultStore
 from trainers.errors import DataError, SettingsError
@@ -55,9 +54,9 @@ def measure_baselines(study: ResolvedStudy) -> Baselines:
     }
 
 
-def keep_baselines(folder: Path, store: ResultStore, baselines: Baselines) -> None:
-    """Put the baselines beside the rows of ``store``, whose folder is ``folder``; none replace those of before."""
-    if baselines or (folder / BASELINES_FILE).exists():
+def keep_baselines(store: ResultStore, baselines: Baselines) -> None:
+    """Put the baselines beside the rows; none replace those of before."""
+    if baselines or store.storage.is_file(BASELINES_FILE):
         write_baselines(store, baselines)
 
 
@@ -74,7 +73,6 @@ def baseline_sentences(baselines: Baselines) -> list[str]:
     ]
 
 
-def read_baselines(folder: Path) -> Baselines:
-    """Return the baselines of a study's folder; empty where none were measured."""
-    path = folder / BASELINES_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def read_baselines(store: ResultStore) -> Baselines:
+    """Return the baselines beside the rows; empty where none were measured."""
+    return json.loads(store.storage.read(BASELINES_FILE)) if store.storage.is_file(BASELINES_FILE) else {}

@@ -13,9 +13,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from results.storage import Storage
-
-from .filesystem import open_filesystem
+from results.storage import Storage, open_storage
 
 _FOLDER = "checkpoints"
 _TOKEN = "token"
@@ -121,7 +119,7 @@ def keeper_of(checkpoints: Mapping[str, Any], *, origin: Mapping[str, str]) -> A
 
 
 def _folder_of(place: str) -> tuple[Any, str]:
-    fs, root = open_filesystem(place)
+    fs, root = open_storage(place).filesystem()
     return fs, f"{root}/{_FOLDER}"
 
 

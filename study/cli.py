@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .arguments import FolderArgument, OutOption, StudyArgument
+from .arguments import OutOption, PlaceArgument, StudyArgument
 from .export_command import export
 from .fit_command import fit
 from .listing import laws, presets, workloads
@@ -96,14 +96,13 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a study would run, and what of it is stored. Runs nothing."""
-    from results import ResultStore
-
     from .capacity_display import node_table, room_in_words
     from .cluster import survey
     from .design import Design
     from .errors import ConfigError
-    from .folder import default_folder, stored_outcomes
+    from .folder import stored_outcomes
     from .loading import find_study, load_study
+    from .place import default_place
     from .planning import plan as make_plan
     from .planning import plan_summary, plan_table
     from .resolve import resolve
@@ -111,7 +110,7 @@ def plan(
     resolved = resolve(load_study(find_study(study)))
     design = Design(resolved.config)
     resources = resolved.config.resources
-    rows = make_plan(resolved, design, stored_outcomes(ResultStore(out or default_folder(resolved.config))))
+    rows = make_plan(resolved, design, stored_outcomes((out or default_place(resolved.config)).store()))
     print_table(plan_table(rows))
     extendable = any(sweep.extend.max_steps_per_side for sweep in resolved.config.sweeps)
     if address is None:
@@ -127,14 +126,14 @@ def plan(
 
 
 @app.command()
-def status(folder: FolderArgument) -> None:
-    """Show how far a study is, from its folder; a study may be running there."""
+def status(place: PlaceArgument) -> None:
+    """Show how far a study is, from what is stored; it may be running meanwhile."""
     from .design import Design
     from .display import batch_table, progress_line
     from .folder import open_folder, stored_outcomes
     from .progress import Progress
 
-    config, store = open_folder(folder)
+    config, store = open_folder(place)
     snapshot = Progress(Design(config), stored_outcomes(store)).snapshot()
     print_table(batch_table(snapshot.batches))
     line(progress_line(snapshot))
@@ -143,13 +142,13 @@ def status(folder: FolderArgument) -> None:
 
 
 @app.command()
-def report(folder: FolderArgument) -> None:
-    """Analyse what is stored in a study's folder and write its report."""
+def report(place: PlaceArgument) -> None:
+    """Analyse what is stored of a study and write its report beside it."""
     from .display import show_answer
     from .folder import open_folder, write_answer
 
-    config, store = open_folder(folder)
-    show_answer(*write_answer(folder, config, store))
+    config, store = open_folder(place)
+    show_answer(*write_answer(place, config, store))
 
 
 @data_app.command("list")

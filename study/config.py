@@ -195,6 +195,13 @@ class Sweep(Model):
         return self.outcome == "steps_to_target" if given is None else given
 
 
+def _holds_results(place: str) -> str:
+    from results import open_storage
+
+    open_storage(place)
+    return place
+
+
 class StudyConfig(Model):
     """A whole study, defaults merged into its sweeps."""
 
@@ -202,7 +209,7 @@ class StudyConfig(Model):
     description: str = ""
     workload_folder: str | None = None
     """Where relative paths of workloads start; the folder of the study's file when left out."""
-    storage_path: str | None = None
+    storage_path: Annotated[str, Field(min_length=1), AfterValidator(_holds_results)] | None = None
     """Folder or URL (s3://, gs://, any of fsspec) under which results land in ``<storage_path>/<name>``."""
     resources: Resources = Resources()
     loggers: Loggers = Loggers()

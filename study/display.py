@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -113,12 +112,12 @@ def batch_table(batches: tuple[BatchProgress, ...]) -> Table:
     return table
 
 
-def show_answer(sentences: list[str], path: Path) -> None:
+def show_answer(sentences: list[str], report: str) -> None:
     """Print the answer in words and where the report is."""
     for sentence in sentences:
         say("", sentence)
     line()
-    line(f"report: {path}")
+    line(f"report: {report}")
 
 
 def duration(seconds: float) -> str:

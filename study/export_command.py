@@ -7,19 +7,21 @@ from typing import Annotated
 
 import typer
 
-from .arguments import FolderArgument
+from .arguments import PlaceArgument
 from .terminal import line
 
 INCOMPLETE = 1
 
 
 def export(
-    folder: FolderArgument,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Event files in DIR/loggers/tensorboard.")] = False,
+    place: PlaceArgument,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Event files in PLACE/loggers/tensorboard.")
+    ] = False,
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="PLACE", help="An MLflow folder or tracking URL.")
     ] = None,
-    wandb: Annotated[bool, typer.Option("--wandb", help="Offline runs of W&B in DIR/loggers/wandb.")] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Offline runs of W&B in PLACE/loggers/wandb.")] = False,
     optuna: Annotated[
         str | None, typer.Option("--optuna", metavar="URL", help="An Optuna storage, such as sqlite:///study.db.")
     ] = None,
@@ -34,10 +36,10 @@ def export(
     from .loggers_config import Loggers, MLflow, WandB
     from .scribe import open_scribe
 
-    config, _ = open_folder(folder)
-    for option, place in (("--mlflow", mlflow), ("--optuna", optuna)):
+    config, _ = open_folder(place)
+    for option, tool in (("--mlflow", mlflow), ("--optuna", optuna)):
         try:
-            without_secrets(place, variable="NAME")
+            without_secrets(tool, variable="NAME")
         except ValueError:
             raise ConfigError(
                 f"{option}: a command's words are seen by others, but these hold a password; "
@@ -52,10 +54,10 @@ def export(
     loggers = given if given.wanted else config.loggers
     if not loggers.wanted:
         raise ConfigError(
-            f"{folder}: a study is written to the tools that it or the command names, but neither names one; "
+            f"{place}: a study is written to the tools that it or the command names, but neither names one; "
             "give --tensorboard, --mlflow PLACE, --wandb or --optuna URL"
         )
-    with open_scribe(config, folder, say=line, loggers=loggers) as scribe:
+    with open_scribe(config, place, say=line, loggers=loggers) as scribe:
         complete = scribe is not None and scribe.complete()
     if not complete:
         raise typer.Exit(INCOMPLETE)

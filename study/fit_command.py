@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -23,10 +22,10 @@ from .arguments import (
     StatusOption,
     StudyOption,
     TableArgument,
-    local_folder,
 )
 from .cores import core_count
 from .fit_display import count_sweeps, show_answer
+from .place import ResultsPlace, publishing
 from .terminal import line, say
 
 if TYPE_CHECKING:
@@ -68,9 +67,12 @@ def fit(
     resamples: ResamplesOption = RESAMPLES,
     processes: ProcessesOption = None,
     out: Annotated[
-        Path | None,
+        ResultsPlace | None,
         typer.Option(
-            "--out", metavar="DIR", parser=local_folder, help="Where to write (default: fit-<name of the table>)."
+            "--out",
+            metavar="PLACE",
+            parser=ResultsPlace.of,
+            help="Folder or URL to write to (default: fit-<name of the table>).",
         ),
     ] = None,
 ) -> None:
@@ -86,20 +88,20 @@ def fit(
         "status": status,
         "run": run,
     }
-    folder = out or Path(f"fit-{table_stem(table, study)}")
-    check_folder(folder)
+    place = out or ResultsPlace.of(f"fit-{table_stem(table, study)}")
+    check_place(place)
     runs = read_source(table, study=study)
     say(f"{runs.origin}.", *runs.notes)
     sweeps, notes = _sweeps(runs, given, group or [], mode, diverged_above)
     notes = [*runs.notes, *notes]
     _check_names(sweeps)
     analysis = _analyse(runs, sweeps, resamples=resamples, processes=processes or core_count())
-    paths = _write(analysis, sweeps, folder, title=table_stem(table, study), source=runs.origin, notes=notes)
+    paths = _write(analysis, sweeps, place, title=table_stem(table, study), source=runs.origin, notes=notes)
     show_answer(analysis)
     tables = ", ".join(path.name for path in paths if path.suffix == ".csv")
     line()
-    line(f"tables: {tables} in {folder}")
-    line(f"report: {folder / REPORT_FILE}")
+    line(f"tables: {tables} in {place}")
+    line(f"report: {place.where(REPORT_FILE)}")
 
 
 def table_stem(location: str, study: str | None = None) -> str:
@@ -110,12 +112,13 @@ def table_stem(location: str, study: str | None = None) -> str:
     return re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:80] or "table"
 
 
-def check_folder(folder: Path) -> None:
+def check_place(place: ResultsPlace) -> None:
     """Refuse an output folder that is a file, before any work is done."""
     from analysis.errors import TableError
 
-    if folder.exists() and not folder.is_dir():
-        raise TableError(f"--out names a folder, but {folder} is a file; name another one")
+    folder = place.folder
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise TableError(f"--out names a folder, but {place} is a file; name another one")
 
 
 def _sweeps(
@@ -183,26 +186,23 @@ def _analyse(runs: RunTable, sweeps: SweepTable, *, resamples: int, processes: i
 
 
 def _write(
-    analysis: Analysis, sweeps: SweepTable, folder: Path, *, title: str, source: str, notes: list[str]
+    analysis: Analysis, sweeps: SweepTable, place: ResultsPlace, *, title: str, source: str, notes: list[str]
 ) -> list[Path]:
     """Write tables and report; they appear together, once all of them are made."""
     from analysis.output import write_tables
     from analysis.report import write_report
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as making:
+    with publishing(place.store()) as making:
         tables = {name: getattr(analysis, name) for name in RESULT_TABLES}
         tables |= {name: getattr(analysis, name) for name in STEP_TABLES if len(getattr(analysis, name))}
         made = write_tables(tables, making, groups=sweeps.groups)
         page = write_report(
             analysis,
-            Path(making) / REPORT_FILE,
+            making / REPORT_FILE,
             title=title,
             trials=sweeps.trials,
             groups=sweeps.groups,
             source=source,
             notes=notes,
         )
-        made.append(page)
-        folder.mkdir(exist_ok=True)
-        return [path.replace(folder / path.name) for path in made]
+    return [*made, page]

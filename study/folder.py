@@ -12,8 +12,9 @@ from .baselines import baseline_sentences, read_baselines
 from .config import StudyConfig
 from .design import Design
 from .errors import ConfigError
-from .loading import load_study, resolved_yaml
+from .loading import load_study, parse_study, resolved_yaml
 from .outcomes import COLUMNS, Outcomes
+from .place import ResultsPlace, publishing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 
 STUDY_FILE = "study.yaml"
 REPORT_FILE = "report.html"
-
-
-def default_folder(config: StudyConfig) -> Path:
-    """Return where a study's results go unless the user says otherwise."""
-    return Path("results") / config.name
 
 
 def stored_outcomes(store: ResultStore) -> Outcomes:
@@ -44,14 +40,14 @@ def write_study(store: ResultStore, config: StudyConfig) -> None:
     store.write_text(STUDY_FILE, resolved_yaml(config))
 
 
-def is_stored_study(source: Path, folder: Path, config: StudyConfig) -> bool:
-    """Return whether ``source`` is the study file of ``folder``, which then needs no writing.
+def is_stored_study(source: Path, place: ResultsPlace, config: StudyConfig) -> bool:
+    """Return whether ``source`` is the study file of ``place``, which then needs no writing.
 
     Raises:
         ConfigError: it is, and says less than the resolved ``config``, which would be written over it.
     """
-    target = folder / STUDY_FILE
-    if not (target.exists() and target.samefile(source)):
+    target = None if place.folder is None else place.folder / STUDY_FILE
+    if target is None or not (target.exists() and target.samefile(source)):
         return False
     if load_study(source).config != config:
         raise ConfigError(
@@ -61,15 +57,17 @@ def is_stored_study(source: Path, folder: Path, config: StudyConfig) -> bool:
     return True
 
 
-def open_folder(folder: Path) -> tuple[StudyConfig, ResultStore]:
-    """Return the resolved study and the store of a folder that ``write_study`` made.
+def open_folder(place: ResultsPlace) -> tuple[StudyConfig, ResultStore]:
+    """Return the resolved study and the store of a place that ``write_study`` wrote to.
 
     Raises:
-        ConfigError: the folder holds no study.
+        ConfigError: the place holds no study.
+        OSError: the storage refused.
     """
-    if not (folder / STUDY_FILE).is_file():
-        raise ConfigError(f"{folder}: holds no {STUDY_FILE}; 'batchlaw run STUDY --out {folder}' makes one")
-    return load_study(folder / STUDY_FILE).config, ResultStore(folder)
+    if not place.exists(STUDY_FILE):
+        raise ConfigError(f"{place}: holds no {STUDY_FILE}; 'batchlaw run STUDY --out {place}' makes one")
+    data = place.storage.read(STUDY_FILE)
+    return parse_study(data, place.where(STUDY_FILE)).config, place.store()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,8 +110,10 @@ def study_tables(design: Design, store: ResultStore) -> StudyTables:
     )
 
 
-def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed: int = 0) -> tuple[list[str], Path]:
-    """Analyse what is stored, write tables and report, and return the answer in words and the report's path.
+def write_answer(
+    place: ResultsPlace, config: StudyConfig, store: ResultStore, *, seed: int = 0
+) -> tuple[list[str], str]:
+    """Analyse what is stored, write tables and report, and return the answer in words and where the report is.
 
     Sweeps of which nothing is stored yet are named, and left out of the analysis.
 
@@ -127,29 +127,29 @@ def write_answer(folder: Path, config: StudyConfig, store: ResultStore, *, seed:
     stored = study_tables(design, store)
     trials = stored.trials
     if trials.empty:
-        raise ConfigError(f"{folder}: no trial of the study {config.name} is stored; run it first")
+        raise ConfigError(f"{place}: no trial of the study {config.name} is stored; run it first")
     begun = set(trials["sweep"])
     notes = [f"{name}: no trial is stored yet." for name in design.outcomes if name not in begun]
     outcomes = {name: outcome for name, outcome in design.outcomes.items() if name in begun}
     analysis = analyse(trials, stored.curves, outcomes=outcomes, seed=seed)
-    analysis.write_tables(folder / "tables")
-    derived = None
-    if len(stored.probes):
-        derived = derive_from(stored, config, analysis, seed=seed)
-        derived.write_tables(folder / "tables")
-    baselines = read_baselines(folder)
-    path = write_report(
-        analysis,
-        folder / REPORT_FILE,
-        title=config.name,
-        trials=trials,
-        study_description=config.model_dump(mode="json"),
-        baselines=baselines,
-        notes=notes,
-        derived=derived,
-    )
+    derived = derive_from(stored, config, analysis, seed=seed) if len(stored.probes) else None
+    baselines = read_baselines(store)
+    with publishing(store) as made:
+        analysis.write_tables(made / "tables")
+        if derived:
+            derived.write_tables(made / "tables")
+        write_report(
+            analysis,
+            made / REPORT_FILE,
+            title=config.name,
+            trials=trials,
+            study_description=config.model_dump(mode="json"),
+            baselines=baselines,
+            notes=notes,
+            derived=derived,
+        )
     words = [line for sweep in derived.sweeps for line in derived.summary(sweep)] if derived else []
-    return [*analysis.sentences(), *words, *notes, *baseline_sentences(baselines)], path
+    return [*analysis.sentences(), *words, *notes, *baseline_sentences(baselines)], place.where(REPORT_FILE)
 
 
 def derive_from(

@@ -17,7 +17,7 @@ from trainers.reading import model_in
 from .config import Resources, StudyConfig, Sweep
 from .errors import ConfigError
 from .locations import without_password
-from .source import KeyPath, Source, read_yaml
+from .source import KeyPath, Source, parse_yaml, read_yaml
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class LoadedStudy:
     @property
     def folder(self) -> Path:
         """The folder from which a relative workload path counts."""
-        return self.source.path.resolve().parent / (self.config.workload_folder or "")
+        return Path(self.source.path).resolve().parent / (self.config.workload_folder or "")
 
     def error(self, sweep: int, key: str, problem: str) -> ConfigError:
         """Return the error for ``key`` of the sweep number ``sweep``, placed where the user wrote it."""
@@ -49,6 +49,8 @@ def find_study(name_or_path: str) -> Path:
     Raises:
         ConfigError: there is neither.
     """
+    if "://" in name_or_path:
+        raise ConfigError(f"{name_or_path}: a study is a file of this machine; copy it here, --out may be a URL")
     path = Path(name_or_path)
     if path.is_file():
         return path
@@ -70,7 +72,15 @@ def load_study(path: Path) -> LoadedStudy:
     Raises:
         ConfigError: file, line, key path, what is wrong and what is allowed, for the first problem.
     """
-    source = read_yaml(path)
+    return _checked(read_yaml(path))
+
+
+def parse_study(data: bytes, path: Path | str) -> LoadedStudy:
+    """Return what ``load_study`` would, of a file whose bytes are ``data``."""
+    return _checked(parse_yaml(data, path))
+
+
+def _checked(source: Source) -> LoadedStudy:
     values = dict(source.values)
     defaults, sweeps = values.pop("defaults", {}), values.get("sweeps")
     if not isinstance(defaults, Mapping):
@@ -121,7 +131,8 @@ def _problem(problem: Mapping[str, Any], where: KeyPath) -> str:
     if where[-1:] == ("name",) and problem["type"] == "string_pattern_mismatch":
         message = "must be letters, digits, '.', '_' and '-', and not start with '.'"
     message = f"{message[:1].lower()}{message[1:]}"
-    told = problem["type"] == "value_error" and " but " in message  # a rule of ours that says the value itself
+    # A rule of ours that says the value itself, or as much of it as is no secret.
+    told = problem["type"] == "value_error" and (" but " in message or where[-1:] == ("storage_path",))
     return message if told else f"{message}, but got {_shown(problem['input'])}"
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .arguments import local_folder
 from .errors import ConfigError
+from .place import ResultsPlace
 from .predict_hardware import device_hardware
 from .predict_options import device_counts, named_values, number, refuse_plan_options, some
 from .probe_prediction import say_by_probes
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def predict(
-    folder: Annotated[
-        Path | None,
+    place: Annotated[
+        ResultsPlace | None,
         typer.Argument(
-            metavar="[DIR]",
-            parser=local_folder,
-            help="A study's folder, or one that 'batchlaw fit TABLE --out DIR' made.",
+            metavar="[PLACE]",
+            parser=ResultsPlace.of,
+            help="Folder or URL of a study's results, or a folder that 'batchlaw fit TABLE --out DIR' made.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -43,7 +42,7 @@ def predict(
     law: Annotated[str | None, typer.Option(metavar="NAME", help="One law alone; 'batchlaw laws' lists them.")] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Without DIR: a shape parameter of the law; may be repeated."),
+        typer.Option(metavar="NAME=VALUE", help="Without PLACE: a shape parameter of the law; may be repeated."),
     ] = None,
     sweep: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this sweep; may be repeated.")] = None,
     group: Annotated[
@@ -62,11 +61,11 @@ def predict(
         float, typer.Option(metavar="E", help="Share of perfect data-parallel speed that several devices keep.")
     ] = 1.0,
     from_probe: Annotated[
-        Path | None,
+        ResultsPlace | None,
         typer.Option(
-            metavar="DIR",
-            parser=local_folder,
-            help="By the laws that probes derive: a folder of 'batchlaw probe', or of a study with probes.",
+            metavar="PLACE",
+            parser=ResultsPlace.of,
+            help="By the laws that probes derive: where 'batchlaw probe' wrote, or a study with probes.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
@@ -84,22 +83,24 @@ def predict(
     if from_batch_size is not None and from_learning_rate is not None:
         pair = KnownPair(batch_size=from_batch_size, learning_rate=from_learning_rate)
     if from_probe is not None:
-        if folder is not None or devices or group or law or parameter:
-            raise ConfigError("--from-probe is answered by its own folder: leave DIR, --devices, --group and --law out")
+        if place is not None or devices or group or law or parameter:
+            raise ConfigError(
+                "--from-probe is answered by its own results: leave PLACE, --devices, --group and --law out"
+            )
         say_by_probes(from_probe, batch_size, pair=pair, sweeps=sweep or [], as_json=as_json)
         return
     if devices is None:
         refuse_plan_options(examples_per_second, seconds_per_step, price_per_device_hour, parallel_efficiency)
-    if folder is None:
+    if place is None:
         if devices or sweep or group:
-            raise ConfigError("--devices, --sweep and --group need a folder of measurements: give DIR")
+            raise ConfigError("--devices, --sweep and --group need measurements: give PLACE")
         predictions = _by_law_alone(batch_size, pair, law, parameter or [])
         plans: list[Plan] = []
     else:
         if parameter:
-            raise ConfigError("--parameter is for a law without measurements; DIR has its own, so leave one out")
-        predictions, plans = _from_folder(
-            folder,
+            raise ConfigError("--parameter is for a law without measurements; PLACE has its own, so leave one out")
+        predictions, plans = _from_results(
+            place,
             batch_sizes=batch_size,
             pair=pair,
             law=law,
@@ -121,7 +122,7 @@ def _by_law_alone(
 
     if pair is None or law is None:
         raise ConfigError(
-            "without DIR a law moves a known rate: give --from-batch-size, --from-learning-rate and --law, or a folder"
+            "without PLACE a law moves a known rate: give --from-batch-size, --from-learning-rate and --law, or PLACE"
         )
     if law not in LAWS:
         raise ConfigError(f"--law must be one of {', '.join(LAWS)}, but got {law!r}")
@@ -131,8 +132,8 @@ def _by_law_alone(
     return [predict_by_law(LAWS[law], batch_size=size, pair=pair, shape=shape) for size in batch_sizes]
 
 
-def _from_folder(
-    folder: Path,
+def _from_results(
+    place: ResultsPlace,
     *,
     batch_sizes: Sequence[float],
     pair: KnownPair | None,
@@ -146,19 +147,20 @@ def _from_folder(
     from analysis.planner import plan_sweep
     from analysis.prediction import fit_sweeps, predict_rate
 
-    found = read_answer_folder(folder)
+    with place.local_answers() as folder:
+        found = read_answer_folder(folder)
     sweeps = _chosen(found, *choose)
     if law is not None and law not in LAWS:
         raise ConfigError(f"--law must be one of {', '.join(LAWS)}, but got {law!r}")
     # What can be refused is refused before the fits, which take seconds.
     machines = {
-        (sweep, size): device_hardware(folder, sweep, size, *hardware)
+        (sweep, size): device_hardware(place, sweep, size, *hardware)
         for sweep in (sweeps if counts is not None else [])
         for size in batch_sizes
     }
     fits = fit_sweeps(found.cells[found.cells["sweep"].isin(sweeps)], laws=LAWS if law else None)
     if not fits and counts is None:
-        raise ConfigError(f"{folder}: holds steps and no learning rates; ask for --devices, or give a folder of 'fit'")
+        raise ConfigError(f"{place}: holds steps and no learning rates; ask for --devices, or give a folder of 'fit'")
     predictions, plans = [], []
     for sweep in sweeps:
         wanted = [size * n for size in batch_sizes for n in (counts or [1])]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
+from .place import ResultsPlace
 
 if TYPE_CHECKING:
     from analysis.planner import Hardware
 
 
 def device_hardware(
-    folder: Path,
+    place: ResultsPlace,
     sweep: str,
     examples_per_device: float,
     examples_per_second: float | None,
@@ -31,7 +31,7 @@ def device_hardware(
             raise ConfigError(f"--seconds-per-step must be above zero, but got {seconds_per_step:g}")
         speed = examples_per_device / seconds_per_step
     if speed is None:
-        speed, origin = _measured(folder, sweep, examples_per_device)
+        speed, origin = _measured(place, sweep, examples_per_device)
     if speed is None and price is not None:
         raise ConfigError(
             "a cost needs the speed of a device, and this folder holds none: give --examples-per-second or "
@@ -42,15 +42,15 @@ def device_hardware(
     )
 
 
-def _measured(folder: Path, sweep: str, examples_per_device: float) -> tuple[float | None, str]:
+def _measured(place: ResultsPlace, sweep: str, examples_per_device: float) -> tuple[float | None, str]:
     from analysis.device_speed import measured_speed, speed_words
 
     from .design import Design
     from .folder import STUDY_FILE, open_folder, study_tables
 
-    if not (folder / STUDY_FILE).is_file():
+    if not place.exists(STUDY_FILE):
         return None, ""
-    config, store = open_folder(folder)
+    config, store = open_folder(place)
     trials = study_tables(Design(config), store).trials
     speed = measured_speed(trials[trials["sweep"] == sweep], examples_per_device=examples_per_device)
     return (None, "") if speed is None else (speed.examples_per_second, speed_words(speed, examples_per_device))

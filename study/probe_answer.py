@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results import ResultStore, Status
@@ -11,15 +10,16 @@ from results import ResultStore, Status
 from .config import StudyConfig
 from .errors import ConfigError
 from .folder import REPORT_FILE, derive_from, study_tables
+from .place import ResultsPlace, publishing
 
 if TYPE_CHECKING:
     from .probe_plan import ProbeDesign, ProbePlan
 
 
 def write_probe_answer(
-    folder: Path, config: StudyConfig, design: ProbeDesign, store: ResultStore, plans: Sequence[ProbePlan]
-) -> tuple[list[str], Path]:
-    """Derive the laws from what is stored, write tables and the page, and return sentences and the page's path.
+    place: ResultsPlace, config: StudyConfig, design: ProbeDesign, store: ResultStore, plans: Sequence[ProbePlan]
+) -> tuple[list[str], str]:
+    """Derive the laws from what is stored, write tables and the page, and return sentences and where the page is.
 
     Raises:
         ConfigError: every run failed.
@@ -30,20 +30,21 @@ def write_probe_answer(
     failed = stored.probe_runs[stored.probe_runs["status"] == Status.FAILED]
     notes = [f"{row.sweep}: the probe run failed: {row.message}." for row in failed.itertuples()]
     if not len(stored.probes):
-        raise ConfigError(f"{folder}: nothing was measured; {' '.join(notes) or 'the runs ended before their probes'}")
+        raise ConfigError(f"{place}: nothing was measured; {' '.join(notes) or 'the runs ended before their probes'}")
     derived = derive_from(stored, config)
-    derived.write_tables(folder / "tables")
     notes += [
         f"{plan.run.sweep}: one run at batch size {plan.run.spec.batch_size} and rate {plan.run.spec.learning_rate:g}, "
         f"for {plan.share:.1%} of the examples of a sweep."
         for plan in plans
     ]
-    path = write_probe_report(
-        derived,
-        folder / REPORT_FILE,
-        title=f"{config.name}, probed",
-        trials=stored.probe_runs,
-        study_description=config.model_dump(mode="json"),
-        notes=notes,
-    )
-    return [*(line for sweep in derived.sweeps for line in derived.summary(sweep)), *notes], path
+    with publishing(store) as made:
+        derived.write_tables(made / "tables")
+        write_probe_report(
+            derived,
+            made / REPORT_FILE,
+            title=f"{config.name}, probed",
+            trials=stored.probe_runs,
+            study_description=config.model_dump(mode="json"),
+            notes=notes,
+        )
+    return [*(line for sweep in derived.sweeps for line in derived.summary(sweep)), *notes], place.where(REPORT_FILE)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from .arguments import StudyArgument, local_folder
+from .arguments import StudyArgument
 from .errors import ConfigError
+from .place import ResultsPlace
 from .run_command import INTERRUPTED
 from .terminal import line
 
@@ -31,9 +31,12 @@ def probe(
         float, typer.Option(metavar="S", min=0.0, max=1.0, help="Price, as a share of the sweep's examples.")
     ] = 0.02,
     out: Annotated[
-        Path | None,
+        ResultsPlace | None,
         typer.Option(
-            "--out", metavar="DIR", parser=local_folder, help="Where to write (default: results/<study name>-probe)."
+            "--out",
+            metavar="PLACE",
+            parser=ResultsPlace.of,
+            help="Folder or URL to write to (default: <storage_path>/<study name>-probe; storage_path: results).",
         ),
     ] = None,
     address: Annotated[
@@ -42,13 +45,12 @@ def probe(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; the answer only.")] = False,
 ) -> None:
     """Derive η*(B) from gradients, noise and curvature of one short run, without a sweep."""
-    from results import ResultStore
-
     from .display import show_answer, show_progress
-    from .folder import default_folder, write_study
+    from .folder import write_study
     from .launch import run_missing
     from .loading import find_study, load_study
     from .lock import locked
+    from .place import default_place
     from .probe_answer import write_probe_answer
     from .probe_plan import ProbeDesign, plan_probe
     from .probe_prediction import predict_by_probes, show_probe_predictions
@@ -59,7 +61,8 @@ def probe(
     if learning_rate is not None and not 0 < learning_rate < float("inf"):
         raise ConfigError(f"--learning-rate must be positive and finite, but got {learning_rate:g}")
     resolved = resolve(load_study(find_study(study)))
-    folder = out or Path(f"{default_folder(resolved.config)}-probe")
+    place = out or default_place(resolved.config).beside("-probe")
+    store = place.store()
     plans = [
         plan_probe(resolved, resolved.config.sweeps[i], batch_size=batch_size, learning_rate=learning_rate, share=share)
         for i in _chosen(resolved, sweep or [])
@@ -67,8 +70,8 @@ def probe(
     for plan in plans:
         line(_sentence(plan))
     design = ProbeDesign(resolved.config.name, [plan.run for plan in plans])
-    store = ResultStore(folder)
-    with locked(folder):
+    with locked(place.storage) as check:
+        store.before_writing = check
         write_study(store, resolved.config)
         outcomes = outcomes_that_count(store, retry_failed=True)
         if design.missing(outcomes):
@@ -77,8 +80,8 @@ def probe(
             if summary.interrupted:
                 line("batchlaw: stopped; the same command goes on with what is missing", err=True)
                 raise typer.Exit(INTERRUPTED)
-        sentences, path = write_probe_answer(folder, resolved.config, design, store, plans)
-    predictions = predict_by_probes(folder, {sweep.name: sweep.batch_sizes for sweep in resolved.config.sweeps})
+        sentences, path = write_probe_answer(place, resolved.config, design, store, plans)
+    predictions = predict_by_probes(place, {sweep.name: sweep.batch_sizes for sweep in resolved.config.sweeps})
     show_probe_predictions(predictions)
     show_answer(sentences, path)
 

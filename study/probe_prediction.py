@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
 from .folder import open_folder
+from .place import ResultsPlace
 from .terminal import line, plain_table, print_json, print_table, say, text_row
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def predict_by_probes(
-    folder: Path, batch_sizes: Mapping[str, Sequence[float]], *, pair: KnownPair | None = None
+    place: ResultsPlace, batch_sizes: Mapping[str, Sequence[float]], *, pair: KnownPair | None = None
 ) -> dict[str, pd.DataFrame]:
     """Return what the probes of a folder say, by sweep, with ``probe_prediction.PROBE_PREDICTION_COLUMNS``.
 
     Args:
-        folder: of a study with probes, or of ``batchlaw probe``.
+        place: of a study with probes, or of ``batchlaw probe``.
         batch_sizes: sweep -> batch sizes in examples per step. Sweeps without probes are left out.
         pair: a batch size and a rate that is known to be good there.
 
@@ -35,7 +35,7 @@ def predict_by_probes(
     from analysis.probe_prediction import predict_from_probes
     from results import PROBE
 
-    config, store = open_folder(folder)
+    config, store = open_folder(place)
     stored = store.read()
     runs = stored.trials[stored.trials["purpose"] == PROBE]
     predictions = {}
@@ -49,12 +49,12 @@ def predict_by_probes(
                 pair=pair,
             )
     if not predictions:
-        raise ConfigError(f"{folder}: holds no probes; 'batchlaw probe STUDY --out {folder}' measures some")
+        raise ConfigError(f"{place}: holds no probes; 'batchlaw probe STUDY --out {place}' measures some")
     return predictions
 
 
 def say_by_probes(
-    folder: Path, batch_sizes: Sequence[float], *, pair: KnownPair | None, sweeps: Sequence[str], as_json: bool
+    place: ResultsPlace, batch_sizes: Sequence[float], *, pair: KnownPair | None, sweeps: Sequence[str], as_json: bool
 ) -> None:
     """Print the rates at some batch sizes.
 
@@ -64,11 +64,11 @@ def say_by_probes(
     wrong = [size for size in batch_sizes if not (size > 0 and math.isfinite(size))]
     if wrong:
         raise ConfigError(f"--batch-size must be positive and finite, but got {wrong[0]:g}")
-    known = [sweep.name for sweep in open_folder(folder)[0].sweeps]
+    known = [sweep.name for sweep in open_folder(place)[0].sweeps]
     unknown = [name for name in sweeps if name not in known]
     if unknown:
         raise ConfigError(f"--sweep must be one of {', '.join(known)}, but got {unknown[0]!r}")
-    predictions = predict_by_probes(folder, dict.fromkeys(sweeps or known, batch_sizes), pair=pair)
+    predictions = predict_by_probes(place, dict.fromkeys(sweeps or known, batch_sizes), pair=pair)
     if as_json:
         values = {name: json.loads(table.to_json(orient="records")) for name, table in predictions.items()}
         print_json({"from_probe": values})

@@ -28,16 +28,15 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
 ) -> None:
     """Run what is missing of a study, then answer it. The same command goes on after a crash."""
-    from results import ResultStore
-
     from .baselines import keep_baselines, measure_baselines
     from .capacity_display import at_once
     from .design import Design
     from .display import duration, show_answer, show_progress
-    from .folder import default_folder, is_stored_study, write_answer, write_study
+    from .folder import is_stored_study, write_answer, write_study
     from .launch import run_missing
     from .loading import find_study, load_study
     from .lock import locked
+    from .place import default_place
     from .progress import Progress
     from .resolve import resolve
     from .retrying import outcomes_that_count
@@ -46,25 +45,26 @@ def run(
     source = find_study(study)
     resolved = resolve(load_study(source))
     design = Design(resolved.config)
-    folder = out or default_folder(resolved.config)
-    stored = is_stored_study(source, folder, resolved.config)
-    store = ResultStore(folder)
+    place = out or default_place(resolved.config)
+    stored = is_stored_study(source, place, resolved.config)
+    store = place.store()
     for skipped in store.skipped():
         line(f"batchlaw: {skipped.path}: not read: {skipped.reason}", err=True)
     # Before anything is written: data that can't be had end the command here, not each trial on its own.
     unfinished = design.count(outcomes_that_count(store, retry_failed=retry_failed))[0] > 0
     baselines = measure_baselines(resolved) if unfinished else {}
-    with locked(folder), open_scribe(resolved.config, folder, say=_warn) as scribe:
+    with locked(place.storage) as check, open_scribe(resolved.config, place, say=_warn) as scribe:
+        store.before_writing = check
         if not stored:
             write_study(store, resolved.config)
         if unfinished:
-            keep_baselines(folder, store, baselines)
+            keep_baselines(store, baselines)
         outcomes = outcomes_that_count(store, retry_failed=retry_failed)
         missing, total = design.count(outcomes)
         if not missing:
-            line(f"nothing to run: all {total} trials are stored in {folder}")
+            line(f"nothing to run: all {total} trials are stored in {place}")
         else:
-            line(f"{missing} of {total} trials to run, into {folder}")
+            line(f"{missing} of {total} trials to run, into {place}")
             with show_progress(Progress(design, outcomes), Console(), quiet=quiet) as display:
                 summary = run_missing(
                     resolved, design, store, observer=display, listener=scribe, outcomes=outcomes, address=address
@@ -75,11 +75,11 @@ def run(
                 f"{summary.train_share:.0%} of their time inside training steps"
             )
             if summary.interrupted:
-                line(f"batchlaw: stopped; the same command goes on with what is missing of {folder}", err=True)
+                line(f"batchlaw: stopped; the same command goes on with what is missing of {place}", err=True)
                 raise typer.Exit(INTERRUPTED)
         _say_failed(design, outcomes)
         if report:
-            show_answer(*write_answer(folder, resolved.config, store))
+            show_answer(*write_answer(place, resolved.config, store))
         if scribe is not None:
             scribe.complete()
 

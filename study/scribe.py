@@ -15,9 +15,10 @@ from typing import Any
 
 from results import SWEEP
 
-from .chronicle import tools_of
+from .chronicle import FOLDER, tools_of
 from .config import StudyConfig
 from .loggers_config import Loggers
+from .place import ResultsPlace, mirrored
 
 MOST_WAITING = 1000
 """Trials that may wait for a slow tool; what comes while so many wait is told at the end, from the stored rows."""
@@ -27,13 +28,13 @@ END_SECONDS = 15.0
 
 @contextlib.contextmanager
 def open_scribe(
-    config: StudyConfig, folder: Path, *, say: Callable[[str], None], loggers: Loggers | None = None
+    config: StudyConfig, place: ResultsPlace, *, say: Callable[[str], None], loggers: Loggers | None = None
 ) -> Iterator[Scribe | None]:
     """Start the process that tells the tools, and end it with the block; None where no tool is asked for.
 
     Args:
         config: the resolved study.
-        folder: its results, which hold ``study.yaml``.
+        place: of its results, which hold ``study.yaml``.
         say: takes lines for the user.
         loggers: the tools [those of ``config``].
 
@@ -44,18 +45,19 @@ def open_scribe(
     if not loggers.wanted:
         yield None
         return
-    tools_of(loggers, config, folder)  # for its errors, before any work
-    scribe = Scribe(folder, loggers, say)
-    try:
-        yield scribe
-    finally:
-        scribe.close()
+    with mirrored(place, FOLDER, say=say) as folder:
+        tools_of(loggers, config, folder)  # for its errors, before any work
+        scribe = Scribe(place, folder, loggers, say)
+        try:
+            yield scribe
+        finally:
+            scribe.close()
 
 
 class Scribe:
     """A ``recorder.Listener`` that hands trials to a process of its own (``scribe_process``)."""
 
-    def __init__(self, folder: Path, loggers: Loggers, say: Callable[[str], None]) -> None:
+    def __init__(self, place: ResultsPlace, folder: Path, loggers: Loggers, say: Callable[[str], None]) -> None:
         """Start the process."""
         root = str(Path(__file__).parents[1])
         path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
@@ -72,7 +74,9 @@ class Scribe:
         self._waiting: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
         self._answered = threading.Event()
         self._lacking: Mapping[str, int] | None = None
-        self._waiting.put({"folder": str(folder.resolve()), "loggers": loggers.model_dump(mode="json")})
+        own = str(folder.resolve())
+        told = {"place": own if place.folder else str(place), "folder": own, "loggers": loggers.model_dump(mode="json")}
+        self._waiting.put(told)
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._hand_over, self._hear)]
         for thread in self._threads:
             thread.start()

@@ -1,6 +1,6 @@
 """The process that tells the tools: they may be slow, print, change folders, hang or die without touching the driver.
 
-Lines of JSON come on the standard input, first ``{"folder", "loggers"}``, then ``{"row", "points"}`` of stored trials
+Lines of JSON come on the standard input, first ``{"place", "folder", "loggers"}``, then ``{"row", "points"}`` of stored trials
 and ``{"complete": true}``; lines ``{"say"}`` and ``{"lacking"}`` go out. It ends when its input does.
 """
 
@@ -22,6 +22,7 @@ from .design import Design
 from .folder import open_folder, study_tables
 from .logged_trial import LoggedTrial
 from .loggers_config import Loggers
+from .place import ResultsPlace
 
 NICENESS = 10
 LOCK_FILE = ".lock"
@@ -38,37 +39,44 @@ def main() -> None:
             print(json.dumps(message), file=out, flush=True)
 
     first = json.loads(sys.stdin.readline())
-    folder, loggers = Path(first["folder"]), Loggers.model_validate(first["loggers"])
+    place, folder = ResultsPlace.of(first["place"]), Path(first["folder"])
+    loggers = Loggers.model_validate(first["loggers"])
     text = sys.stdin.readline()
     if not text:  # the study ended before it began
         return
     with _locked(folder / FOLDER / LOCK_FILE) as free:
         if free:
-            serve(folder, loggers, itertools.chain([text], sys.stdin), send)
+            serve(place, folder, loggers, itertools.chain([text], sys.stdin), send)
         else:
             send(
                 {"say": f"loggers: another process writes to {folder / FOLDER}; the same command writes the rest later"}
             )
 
 
-def serve(folder: Path, loggers: Loggers, lines: Iterable[str], send: Callable[[Mapping[str, Any]], None]) -> None:
-    """Tell the tools what ``lines`` say of the study in ``folder``."""
-    config, _ = open_folder(folder)
+def serve(
+    place: ResultsPlace,
+    folder: Path,
+    loggers: Loggers,
+    lines: Iterable[str],
+    send: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Tell the tools what ``lines`` say of the study at ``place``; their files are in ``folder``."""
+    config, _ = open_folder(place)
     chronicle = Chronicle(tools_of(loggers, config, folder), say=lambda text: send({"say": text}))
     try:
         for text in lines:
             message = json.loads(text)
             if "complete" in message:
-                send({"lacking": chronicle.complete(*_stored(folder))})
+                send({"lacking": chronicle.complete(*_stored(place))})
             else:
                 chronicle.write(LoggedTrial.of(message["row"], message["points"]))
     finally:
         chronicle.close()
 
 
-def _stored(folder: Path) -> tuple[list[dict[str, Any]], Callable[[str], list[dict[str, Any]]]]:
+def _stored(place: ResultsPlace) -> tuple[list[dict[str, Any]], Callable[[str], list[dict[str, Any]]]]:
     """Return the rows of the study's sweeps, and what gives the points of a trial."""
-    config, store = open_folder(folder)
+    config, store = open_folder(place)
     tables = study_tables(Design(config), store)
     groups = tables.curves.groupby("trial_id").indices
 

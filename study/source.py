@@ -21,7 +21,8 @@ KeyPath = tuple[str | int, ...]
 class Source:
     """A YAML file as plain values, with the line of each key."""
 
-    path: Path
+    path: Path | str
+    """As errors name it: of this machine, or the URL of a stored study."""
     values: Mapping[str, Any]
     lines: Mapping[KeyPath, int]
 
@@ -46,11 +47,18 @@ def read_yaml(path: Path) -> Source:
         ConfigError: the file is missing, is no YAML, has a key twice, or is no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: a study is a UTF-8 text file, but byte {error.start} is not UTF-8") from None
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+    return parse_yaml(data, path)
+
+
+def parse_yaml(data: bytes, path: Path | str) -> Source:
+    """Return what ``read_yaml`` would, of a file whose bytes are ``data``."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: a study is a UTF-8 text file, but byte {error.start} is not UTF-8") from None
     loader = None
     try:
         loader = _Loader(text)
@@ -100,7 +108,7 @@ def _collect_lines(
     where: KeyPath,
     lines: dict[KeyPath, int],
     *,
-    path: Path,
+    path: Path | str,
     open_nodes: tuple[yaml.Node, ...],
     seen: set[int],
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +15,10 @@ from .arguments import (
     StatusOption,
     StudyOption,
     TableArgument,
-    local_folder,
 )
-from .fit_command import REPORT_FILE, check_folder, table_stem
+from .fit_command import REPORT_FILE, check_place, table_stem
 from .fit_display import count_sweeps
+from .place import ResultsPlace, publishing
 from .terminal import line, say
 from .tradeoff_display import show_tradeoff
 
@@ -67,9 +66,12 @@ def tradeoff(
     diverged_above: DivergedAboveOption = None,
     study: StudyOption = None,
     out: Annotated[
-        Path | None,
+        ResultsPlace | None,
         typer.Option(
-            "--out", metavar="DIR", parser=local_folder, help="Where to write (default: tradeoff-<name of the table>)."
+            "--out",
+            metavar="PLACE",
+            parser=ResultsPlace.of,
+            help="Folder or URL to write to (default: tradeoff-<name of the table>).",
         ),
     ] = None,
 ) -> None:
@@ -98,8 +100,8 @@ def tradeoff(
         diverged_above=diverged_above,
     )
     title = table_stem(table, study)
-    folder = out or Path(f"tradeoff-{title}")
-    check_folder(folder)
+    place = out or ResultsPlace.of(f"tradeoff-{title}")
+    check_place(place)
     runs = read_source(table, study=study)
     say(f"{runs.origin}.", *runs.notes)
     sweeps = step_trials(runs, request)
@@ -111,12 +113,12 @@ def tradeoff(
         analysis = analyse_steps(sweeps.trials, sweeps=order, done=done)
     counts = run_counts(sweeps.trials, sweeps=order)
     notes = (*runs.notes, *said)
-    paths = _write(analysis, sweeps, folder, title=title, counts=counts, source=runs.origin, notes=notes)
+    paths = _write(analysis, sweeps, place, title=title, counts=counts, source=runs.origin, notes=notes)
     show_tradeoff(analysis, sweeps.groups, counts, along_targets=bool(target))
     tables = ", ".join(path.name for path in paths if path.suffix == ".csv")
     line()
-    line(f"tables: {tables} in {folder}")
-    line(f"report: {folder / REPORT_FILE}")
+    line(f"tables: {tables} in {place}")
+    line(f"report: {place.where(REPORT_FILE)}")
 
 
 def _mode(mode: str | None) -> Mode | None:
@@ -140,7 +142,7 @@ def _check_names(sweeps: SweepTable) -> None:
 def _write(
     analysis: Analysis,
     sweeps: SweepTable,
-    folder: Path,
+    place: ResultsPlace,
     *,
     title: str,
     counts: pd.DataFrame,
@@ -154,10 +156,8 @@ def _write(
     tables = {"tradeoff": analysis.tradeoff, "steps": analysis.steps, "runs": counts}
     if len(analysis.optima):
         tables["optima"] = analysis.optima
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as making:
+    with publishing(place.store()) as making:
         made = write_tables(tables, making, groups=sweeps.groups)
-        page = Path(making) / REPORT_FILE
+        page = making / REPORT_FILE
         made.append(write_report(analysis, page, title=title, trials=sweeps.trials, source=source, notes=notes))
-        folder.mkdir(exist_ok=True)
-        return [path.replace(folder / path.name) for path in made]
+    return made

@@ -20,17 +20,17 @@ def test_baselines_are_said_beside_the_answer() -> None:
 
 
 def test_baselines_are_kept_beside_the_rows(tmp_path: Path) -> None:
-    assert read_baselines(tmp_path) == {}
+    assert read_baselines(ResultStore(tmp_path)) == {}
     write_baselines(ResultStore(tmp_path), FOUND)
-    assert read_baselines(tmp_path) == FOUND
+    assert read_baselines(ResultStore(tmp_path)) == FOUND
 
 
 def test_no_baselines_leave_no_file_but_replace_those_of_before(tmp_path: Path) -> None:
-    keep_baselines(tmp_path, ResultStore(tmp_path), {})
+    keep_baselines(ResultStore(tmp_path), {})
     assert list(tmp_path.iterdir()) == []
-    keep_baselines(tmp_path, ResultStore(tmp_path), FOUND)
-    keep_baselines(tmp_path, ResultStore(tmp_path), {})
-    assert read_baselines(tmp_path) == {}
+    keep_baselines(ResultStore(tmp_path), FOUND)
+    keep_baselines(ResultStore(tmp_path), {})
+    assert read_baselines(ResultStore(tmp_path)) == {}
 
 
 BASED = """

@@ -78,15 +78,6 @@ def test_a_folder_that_cannot_be_made_is_named(study: Study) -> None:
     assert_one_line(batchlaw("run", path, "--out", path / "out"), str(path), "Not a directory")
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "report", "status"])
-def test_a_url_is_refused_where_a_folder_is_meant(command: str, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(study.folder)
-    path = study.write()
-    where = ["s3://bucket/results"] if command in ("report", "status") else [path, "--out", "s3://bucket/results"]
-    assert_one_line(batchlaw(command, *where), "folder of this machine", "s3://bucket/results")
-    assert sorted(p.name for p in study.folder.iterdir()) == ["bowl.py", "study.yaml"]
-
-
 def test_a_folder_that_must_not_be_written_is_named_with_a_way_out(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,23 +194,6 @@ def test_data_that_cannot_be_had_end_the_run_before_anything_is_written(
     out = study.folder / "out"
     assert_one_line(batchlaw("run", path, "--out", out), "bert-vocab", "npm")
     assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("fit", "runs.csv", "--out", "s3://bucket/results"),
-        ("tradeoff", "runs.csv", "--out", "s3://bucket/results"),
-        ("predict", "s3://bucket/results", "--batch-size", "8"),
-    ],
-)
-def test_a_url_is_refused_where_an_analysis_writes_or_reads_a_folder(
-    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs.csv").write_text("batch_size,lr,loss,steps\n8,0.1,1.0,10\n", encoding="utf-8")
-    assert_one_line(batchlaw(*arguments), "folder of this machine", "s3://bucket/results")
-    assert [p.name for p in tmp_path.iterdir()] == ["runs.csv"]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

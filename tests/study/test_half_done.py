@@ -35,7 +35,7 @@ def reached(trial: PlannedTrial) -> dict[str, Any]:
     return {"status": "reached", "message": "", "steps": 30, "steps_to_target": steps, "value": 0.004, **seconds}
 
 
-def store(resolved: ResolvedStudy, out: Path, outcomes: dict[str, Any]) -> ResultStore:
+def store(resolved: ResolvedStudy, out: Path | str, outcomes: dict[str, Any]) -> ResultStore:
     """Store what ``outcomes`` says of each sweep's trials: a function of the trial."""
     results = ResultStore(out)
     write_study(results, resolved.config)
@@ -111,7 +111,7 @@ def test_baselines_are_kept_before_anything_runs(study: Study, monkeypatch: pyte
     monkeypatch.setattr("study.baselines.measure_baselines", lambda _: found)
 
     def stop(*_: object, **__: object) -> None:
-        assert read_baselines(out) == found
+        assert read_baselines(ResultStore(out)) == found
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("study.launch.run_missing", stop)

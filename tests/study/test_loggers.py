@@ -19,6 +19,7 @@ from study.chronicle import tools_of
 from study.cli import app
 from study.design import Design, PlannedTrial
 from study.loggers_config import Loggers
+from study.place import ResultsPlace
 from study.scribe_process import serve
 
 from .event_files import read_events, read_scalars
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write(folder: Path, loggers: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Write all that is stored, in this process, and return what was answered."""
     answers: list[Mapping[str, Any]] = []
-    serve(folder, Loggers.model_validate(loggers), ['{"complete": true}'], answers.append)
+    serve(ResultsPlace.of(folder), folder, Loggers.model_validate(loggers), ['{"complete": true}'], answers.append)
     return answers
 
 
@@ -171,7 +172,7 @@ def test_wandb_s_offline_runs_hold_the_history(tmp_path: Path) -> None:
     trials = store_study(tmp_path, study, trials=3)
     said: list[str] = []
     for _ in range(2):  # in a process of its own: W&B goes into other folders
-        with open_scribe(study, tmp_path, say=said.append) as scribe:
+        with open_scribe(study, ResultsPlace.of(tmp_path), say=said.append) as scribe:
             assert scribe is not None
             assert scribe.complete()
     assert said == ["loggers.wandb: 3 trials to write"]

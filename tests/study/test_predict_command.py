@@ -124,7 +124,7 @@ def test_a_studys_own_trials_tell_the_speed_of_a_device() -> None:
     ("arguments", "parts"),
     [
         ([], ["--batch-size says which batch size"]),
-        (["--batch-size", "8"], ["without DIR a law moves a known rate"]),
+        (["--batch-size", "8"], ["without PLACE a law moves a known rate"]),
         (["--batch-size", "8", "--from-batch-size", "4"], ["one known pair: give both or neither"]),
         (["--batch-size", "x"], ["--batch-size", "number"]),
         (["--batch-size", "-8", *PAIR, "--law", "sqrt"], ["the batch size must be positive and finite, but got -8"]),
@@ -132,7 +132,7 @@ def test_a_studys_own_trials_tell_the_speed_of_a_device() -> None:
         (["--batch-size", "8", *PAIR, "--law", "saturating"], ["B_noise", "give --parameter B_noise=VALUE"]),
         (["--batch-size", "8", *PAIR, "--law", "power", "--parameter", "p"], ["--parameter is NAME=VALUE", "'p'"]),
         (["--batch-size", "8", *PAIR, "--law", "power", "--parameter", "p=x"], ["must be a number", "'x'"]),
-        (["--batch-size", "8", *PAIR, "--law", "sqrt", "--devices", "2"], ["give DIR"]),
+        (["--batch-size", "8", *PAIR, "--law", "sqrt", "--devices", "2"], ["give PLACE"]),
         (["nowhere", "--batch-size", "8"], ["nowhere: no such folder"]),
         (["{folder}", "--batch-size", "8", "--sweep", "three"], ["--sweep must be one of", "'three'"]),
         (["{folder}", "--batch-size", "8", "--group", "N=1"], ["--group names a column of sweep, but got 'N'"]),

@@ -212,4 +212,4 @@ def test_rates_from_probes_are_refused_in_one_line(study: Study) -> None:
     assert empty.exit_code == 2
     assert "holds no study.yaml" in empty.stderr
     both = runner.invoke(app, ["predict", str(study.folder), "--from-probe", str(study.folder), "--batch-size", "8"])
-    assert "leave DIR" in both.stderr
+    assert "leave PLACE" in both.stderr
