@@ -54,8 +54,13 @@ def read_plain_yaml(path: Path) -> Any:
         TableError: it is none, or stands for more than ``MOST_VALUES`` values.
         OSError: the file system refused.
     """
+    return parse_plain_yaml(path.read_bytes(), path)
+
+
+def parse_plain_yaml(data: bytes, path: Path | str) -> Any:
+    """Return what ``read_plain_yaml`` would, of a file whose bytes are ``data``."""
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        loader = yaml.SafeLoader(data.decode("utf-8"))
         try:
             node = loader.get_single_node()
             count = count_values(node)

@@ -74,7 +74,10 @@ def s3_client(bucket: str) -> ArrowClient:
     if endpoint:
         scheme, _, host = endpoint.rpartition("://")
         options |= {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"}
-    elif not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region:
+        options["region"] = region
+    elif not endpoint:
         with contextlib.suppress(OSError):  # told by the first request, better than here
             options["region"] = resolve_s3_region(bucket)
     # Small files are put whole, in one request, and a failure is told where it happened.

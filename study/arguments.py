@@ -48,7 +48,7 @@ TableArgument = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="A folder of results, a .csv, .tsv or .parquet file, an Optuna storage URL, a Ray Tune experiment folder, "
-        "an MLflow folder or URL, a W&B export.",
+        help="A folder or URL of results, a .csv, .tsv or .parquet file, an Optuna storage URL, a Ray Tune experiment "
+        "folder, an MLflow folder or URL, a W&B export.",
     ),
 ]

@@ -15,13 +15,11 @@ INCOMPLETE = 1
 
 def export(
     place: PlaceArgument,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Event files in PLACE/loggers/tensorboard.")
-    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Event files in loggers/tensorboard.")] = False,
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="PLACE", help="An MLflow folder or tracking URL.")
     ] = None,
-    wandb: Annotated[bool, typer.Option("--wandb", help="Offline runs of W&B in PLACE/loggers/wandb.")] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Offline runs of W&B in loggers/wandb.")] = False,
     optuna: Annotated[
         str | None, typer.Option("--optuna", metavar="URL", help="An Optuna storage, such as sqlite:///study.db.")
     ] = None,

@@ -1,7 +1,7 @@
 """The process that tells the tools: they may be slow, print, change folders, hang or die without touching the driver.
 
-Lines of JSON come on the standard input, first ``{"place", "folder", "loggers"}``, then ``{"row", "points"}`` of stored trials
-and ``{"complete": true}``; lines ``{"say"}`` and ``{"lacking"}`` go out. It ends when its input does.
+Lines of JSON come on the standard input, first ``{"place", "folder", "loggers"}``, then ``{"row", "points"}`` of stored
+trials and ``{"complete": true}``; lines ``{"say"}`` and ``{"lacking"}`` go out. It ends when its input does.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ NEED_RAY = {
     "test_probe_runs.py",
     "test_run.py",
     "test_submitted_job.py",
+    "test_run_on_s3.py",
 }
 
 

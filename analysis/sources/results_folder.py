@@ -1,4 +1,4 @@
-"""Stored studies of this package: a study's folder, or a folder of such folders."""
+"""Stored studies of this package: a study's folder or URL, or a folder of such folders."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from results import SWEEP, ResultStore
+from results import SWEEP, ResultStore, Storage, StorageError, open_storage
 
 from ..errors import TableError
-from ..plain_yaml import read_plain_yaml
+from ..plain_yaml import parse_plain_yaml
 from .table import RunTable, Source
 
 STUDY_FILE = "study.yaml"
+_SCHEMES = {"abfs", "az", "gcs", "gs", "hdfs", "memory", "s3", "s3a"}
+"""Of URLs under which files lie; the others are databases and servers."""
 
 
 def read_results(location: str, study: str | None = None) -> RunTable:
-    """Return the trials of the study stored in a folder, or of all studies in its folders.
+    """Return the trials of the study stored in a folder or under a URL, or of all studies in a folder's folders.
 
     Columns are those of ``results.TRIAL_COLUMNS`` and ``run``, the trial's id. Where there are several studies a sweep
     is named ``study/sweep``, and a trial that two studies share is in both.
@@ -25,18 +27,18 @@ def read_results(location: str, study: str | None = None) -> RunTable:
     Raises:
         TableError: no trial is stored there, or none of the study asked for.
     """
-    folders = _study_folders(Path(location))
+    places = _study_places(location)
     parts, curve_parts, outcomes, notes = [], [], {}, []
-    for folder in folders:
-        stored = ResultStore(folder).read()
+    for place in places:
+        stored = ResultStore(place).read()
         trials, curves = stored.trials[stored.trials["purpose"] == SWEEP], stored.curves
         notes += [f"Not read: {file.path}: {file.reason}." for file in stored.skipped]
         if study is not None:
             trials = trials[trials["study"].astype(str) == study]
         if trials.empty:
             continue
-        prefix = f"{folder.name}/" if len(folders) > 1 else ""
-        written = _written_outcomes(folder)
+        prefix = f"{Path(place.url).name}/" if len(places) > 1 else ""
+        written = _written_outcomes(place)
         for sweep, rows in trials.groupby("sweep", sort=False):
             outcomes[f"{prefix}{sweep}"] = written.get(str(sweep)) or _outcome_of(rows)
         # One trial may serve two studies: its id stays one, its row is in both sweeps.
@@ -59,6 +61,17 @@ def read_results(location: str, study: str | None = None) -> RunTable:
     )
 
 
+def _study_places(location: str) -> list[Storage]:
+    try:
+        return [open_storage(place) for place in ([location] if _is_url(location) else _study_folders(Path(location)))]
+    except StorageError as error:
+        raise TableError(str(error)) from None
+
+
+def _is_url(location: str) -> bool:
+    return location.partition("://")[0] in _SCHEMES and "://" in location
+
+
 def _study_folders(folder: Path) -> list[Path]:
     if _is_store(folder):
         return [folder]
@@ -74,16 +87,17 @@ def _is_store(folder: Path) -> bool:
 
 
 def _matches(location: str) -> bool:
+    if _is_url(location):
+        return True
     folder = Path(location)
     return "://" not in location and folder.is_dir() and bool(_study_folders(folder))
 
 
-def _written_outcomes(folder: Path) -> dict[str, str]:
+def _written_outcomes(place: Storage) -> dict[str, str]:
     """Return the outcome of each sweep that the study beside the rows names."""
-    path = folder / STUDY_FILE
-    if not path.is_file():
+    if not place.is_file(STUDY_FILE):
         return {}
-    study = read_plain_yaml(path)
+    study = parse_plain_yaml(place.read(STUDY_FILE), place.where(STUDY_FILE))
     sweeps = study.get("sweeps", []) if isinstance(study, Mapping) else []
     return {
         str(sweep.get("name")): str(sweep["outcome"])
@@ -101,7 +115,7 @@ def _outcome_of(trials: pd.DataFrame) -> str:
 
 SOURCE = Source(
     name="results",
-    summary="a folder of results",
+    summary="a folder or URL of results",
     matches=_matches,
     read=read_results,
     takes_study=True,

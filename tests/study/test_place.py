@@ -44,23 +44,25 @@ def test_commands_answer_from_a_url_as_from_a_folder(
             ["plan", study.folder / "study.yaml", "--out", place],
             ["run", study.folder / "study.yaml", "--out", place, "--no-report"],
             ["predict", place, "--batch-size", "16", "--sweep", "fast"],
+            ["fit", place, "--resamples", "40", "--processes", "1", "--out", f"{place}-fit"],
+            ["predict", f"{place}-fit", "--batch-size", "16"],
         ):
             result = batchlaw(*arguments)
             assert result.exit_code == 0, result.output
-            said.setdefault(arguments[0], []).append(result.stdout.replace(place, "PLACE"))
-    for command, (there, here) in said.items():
-        assert there == here, command
-    assert "18 of 18 trials stored" in said["status"][0]
-    assert "report: PLACE/report.html" in said["report"][0]
-    assert "nothing to run: all 18 trials are stored in PLACE" in said["run"][0]
+            said.setdefault(place, []).append(result.stdout.replace(place, "PLACE"))
+    there, here = said.values()
+    assert there == here
+    assert "18 of 18 trials stored" in here[0]
+    assert "report: PLACE/report.html" in here[1]
+    assert "nothing to run: all 18 trials are stored in PLACE" in here[3]
+    assert "report: PLACE-fit/report.html" in here[5]
     written = [name for name in files(tmp_path) if name not in before]
-    assert all(name.startswith("out/") for name in written)  # of the URL, nothing lies on this machine
-    there = open_storage(f"{url}/bowls")
+    assert {name.partition("/")[0] for name in written} == {"out", "out-fit"}  # of the URL, nothing lies here
     for name in written:
-        name = name.removeprefix("out/")
-        if not name.startswith("parts/"):
-            assert there.is_file(name), name
-    assert there.read("tables/cells.csv") == (tmp_path / "out" / "tables" / "cells.csv").read_bytes()
+        storage = open_storage(f"{url}/bowls{'-fit' if name.startswith('out-fit') else ''}")
+        assert storage.is_file(name.partition("/")[2]), name
+    cells = open_storage(f"{url}/bowls").read("tables/cells.csv")
+    assert cells == (tmp_path / "out" / "tables" / "cells.csv").read_bytes()
 
 
 def test_without_an_out_results_go_to_the_storage_path_of_the_study(
