@@ -93,13 +93,14 @@ def train_job(desk: CrewsDesk, crew: str, job: Job, train: Train) -> None:
     points: list[dict[str, Any]] = []
     probes: list[dict[str, Any]] = []
     outcome = _failed("RuntimeError: training ended without a result")
+    notes = _Notes(job)
     try:
         with contextlib.closing(train(job)) as events:
             for event in events:
                 if isinstance(event, Finished):
                     outcome = dataclasses.asdict(event)
                     break
-                for line in _notes(event, job):
+                for line in notes.of(event):
                     desk.note(line)
                 if isinstance(event, Noted):
                     continue
@@ -131,16 +132,24 @@ def _kept_step(event: Any) -> int:
     return int(event.step) if written or isinstance(event, Resumed) else 0
 
 
-def _notes(event: Any, job: Job) -> list[str]:
-    from trainers.events import Kept, Resumed
+class _Notes:
+    """What the user should know of a job; that checkpoints can't be written is told once."""
 
-    if isinstance(event, Noted):
-        return [event.line]
-    if isinstance(event, Resumed):
-        return [f"trial {job['trial_id']}: {problem}" for problem in event.problems]
-    if isinstance(event, Kept) and event.problem:
-        return [f"trial {job['trial_id']}: no checkpoint at step {event.step}: {event.problem}"]
-    return []
+    def __init__(self, job: Job) -> None:
+        self._trial = f"trial {job['trial_id']}"
+        self._refused = False
+
+    def of(self, event: Any) -> list[str]:
+        from trainers.events import Kept, Resumed
+
+        if isinstance(event, Noted):
+            return [event.line]
+        if isinstance(event, Resumed):
+            return [f"{self._trial}: {problem}" for problem in event.problems]
+        if isinstance(event, Kept) and event.problem and not self._refused:
+            self._refused = True
+            return [f"{self._trial}: no checkpoint at step {event.step}: {event.problem}"]
+        return []
 
 
 def _points(event: Any) -> Sequence[dict[str, Any]]:

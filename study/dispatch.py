@@ -15,6 +15,7 @@ from .errors import ConfigError
 from .fits import Fits, planned_micro_batch
 from .lane import PlannedTrial
 from .lost_worker import tells_of_memory
+from .notes import Notes
 from .recorder import Recorder
 from .rows import failed
 
@@ -69,8 +70,7 @@ class Dispatch:
         self._places = places
         self._checkpoints = checkpoints
         self._fits = fits or Fits()
-        self._note = note
-        self._noted: set[str] = set()
+        self._notes = Notes(note)
         self._open: dict[str, OpenTrial] = {}
         self._epoch = ""
         self._present: set[str] = set()
@@ -134,7 +134,7 @@ class Dispatch:
             elif kind == "refused":
                 self._refuse(message["crew"], message["reason"])
             elif kind == "noted":
-                self._say_once(message["line"])
+                self._notes.take(message["line"])
             else:
                 self._hear_of_trial(kind, message)
             self.hand_out()
@@ -241,8 +241,3 @@ class Dispatch:
             limits[hardware] = min(at_most, limits.get(hardware, at_most))
         job["micro_batch_at_most"] = limits
         return job | (self._checkpoints.job(trial_id) if self._checkpoints else {})
-
-    def _say_once(self, line: str) -> None:
-        if line not in self._noted:
-            self._noted.add(line)
-            self._note(line)

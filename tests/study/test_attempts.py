@@ -39,6 +39,17 @@ def test_a_checkpoint_that_an_earlier_attempt_had_already_is_none() -> None:
     assert not trial.lose()
 
 
+def test_a_checkpoint_that_is_told_late_does_not_undo_a_later_one() -> None:
+    trial = OpenTrial(trial=TRIAL)
+    for step in (8, 16):
+        trial.keep(step)
+        assert trial.lose()
+        trial.keep(step + 4)
+        trial.keep(step)
+        assert trial.lose()
+    assert [trial.lose() for _ in range(RETRIES + 1)] == [True] * RETRIES + [False]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_trial_of_so_many_steps_is_lost_finitely_often(seed: int) -> None:
     steps, chance, trial, losses = 12, random.Random(seed), OpenTrial(trial=TRIAL), 1

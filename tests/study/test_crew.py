@@ -154,6 +154,7 @@ def test_checkpoints_are_told_at_once_and_what_is_wrong_with_them(monkeypatch: p
         yield Progress(step=12, **here)
         yield Kept(step=16, seconds=0.1, file_bytes=9, problem="", **here)
         yield Kept(step=24, seconds=0.1, file_bytes=9, problem="OSError: no space", **here)
+        yield Kept(step=32, seconds=0.1, file_bytes=9, problem="OSError: no space", **here)
         yield FINISHED
 
     desk = Listening()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from study.desk import Desk
 from study.dispatch import STILLBORN, Dispatch
 from study.errors import ConfigError
 from study.fits import Fits
+from study.notes import MOST_NOTES
 from study.outcomes import Outcomes
 from study.progress import Progress
 from study.recorder import Recorder
@@ -165,6 +167,8 @@ def test_a_trial_that_does_not_fit_comes_back_smaller_and_those_of_its_shape_beg
         again = office.take("one")
         assert again is not None
         assert (again["trial_id"], again["micro_batch_at_most"]) == (job["trial_id"], {"abacus": size})
+        (limit,) = json.loads((tmp_path / "memory.json").read_text())["limits"]
+        assert limit["micro_batch_at_most"] == size  # before the trial has ended: others of its shape are running
         job = again
     office.end("one", job, micro_batch_size=2)
     office.listen()
@@ -258,6 +262,11 @@ def test_the_user_is_told_once(tmp_path: Path) -> None:
         office.desk.note(line)
     office.listen()
     assert office.notes == ["node-2 does not see it", "node-3 does not see it"]
+    for number in range(2 * MOST_NOTES):
+        office.desk.note(f"trial {number}: no checkpoint")
+    office.listen()
+    assert len(office.notes) == MOST_NOTES + 1
+    assert office.notes[-1] == "more of this kind is not told"
 
 
 def test_a_late_result_of_a_lost_attempt_is_dropped(tmp_path: Path) -> None:
