@@ -1,7 +1,7 @@
 """All measurements, one after the other: ``make bench``."""
 
-from . import analysis, engine, monitor, overhead, probes
+from . import analysis, crew_reuse, engine, monitor, overhead, probes
 
-for measurement in (analysis, engine, overhead, probes, monitor):
+for measurement in (analysis, engine, overhead, crew_reuse, probes, monitor):
     measurement.main()
     print()

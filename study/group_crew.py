@@ -16,6 +16,7 @@ from ray import tune
 
 from .capacity import worker_bundle
 from .crew import facts, work
+from .desk import STOP
 from .desk_actor import RemoteDesk
 from .placement import PlacementGroups, groups_of_this_job
 from .resources import Resources
@@ -37,6 +38,9 @@ _TRAIN_ENVIRONMENT = {
 class GroupCrew(tune.Trainable):
     """A crew of several workers. To Ray Tune it is one long trial, which ends when the desk sends it home."""
 
+    most_trials: int | None = None
+    """After so many a crew leaves, and another takes its place; a benchmark measures what that would cost."""
+
     def setup(self, config: Mapping[str, Any]) -> None:
         """Take what ``group_settings`` made, and the crew's name."""
         self._config = dict(config)
@@ -52,7 +56,10 @@ class GroupCrew(tune.Trainable):
         hidden = {} if config["gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray no longer hides GPUs
         TorchTrainer(
             _train_loop,
-            train_loop_config={name: config[name] for name in ("crew", "desk", "code", "cpus", "gpus")},
+            train_loop_config={
+                **{name: config[name] for name in ("crew", "desk", "code", "cpus", "gpus")},
+                "most_trials": self.most_trials,
+            },
             torch_config=TorchConfig(backend="nccl" if config["gpus"] else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=config["workers"],
@@ -102,7 +109,9 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     own = facts() | {"placement_group": _placement_group()}
     known = team.read(team.post(own)) or [own]
     other = next((told for told in known if told["code"] != config["code"]), known[0])
-    desk = team.desk(RemoteDesk(config["desk"]), hardware=[told["hardware"] for told in known])
+    most = config["most_trials"]
+    remote = RemoteDesk(config["desk"]) if most is None else _Leaving(config["desk"], most)
+    desk = team.desk(remote, hardware=[told["hardware"] for told in known])
     try:
         work(desk, crew=config["crew"], train=desk.training(training.events), facts=other)
     except GroupBroken as error:
@@ -114,3 +123,18 @@ def _placement_group() -> str:
 
     group = ray.util.get_current_placement_group()
     return "" if group is None else group.id.hex()
+
+
+class _Leaving(RemoteDesk):
+    """A desk that sends its crew home after so many trials."""
+
+    def __init__(self, actor: Any, most_trials: int) -> None:
+        super().__init__(actor)
+        self._left = most_trials
+
+    def ask(self, crew: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self._left == 0:
+            return STOP
+        answer = super().ask(crew, facts)
+        self._left -= answer["kind"] == "job"
+        return answer

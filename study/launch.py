@@ -82,7 +82,7 @@ def run_missing(
         listener: hears of every stored trial with its curves.
         outcomes: what counts as done [all that is stored]; what is stored from now on is added.
         address: a Ray cluster to join; none begins one on this machine.
-        worker: what trains [``study.worker.Worker``].
+        worker: a crew [``study.worker.Worker``; ``study.group_crew.GroupCrew`` where a trial has several workers].
 
     Raises:
         OSError: the storage refused a row; the study has stopped, all earlier rows are stored.
@@ -175,11 +175,11 @@ def _tune(
     dispatch.hear(*desk.collect(0.0))
     dispatch.hand_out()
     settings = {"desk": desk.actor, "cpus": resources.cpus_per_worker, "gpus": resources.gpus_per_worker}
-    trainable, placement_groups = worker or Worker, None
+    grouped, placement_groups = (resources.workers or 1) > 1, None
     request = tune.PlacementGroupFactory([worker_bundle(resources)])
-    if worker is None and (resources.workers or 1) > 1:
+    if grouped:
         settings |= group_settings(resources, code=code_digest(), scratch=scratch / "train", at_home=at_home)
-        trainable, request, placement_groups = GroupCrew, GROUP_REQUEST, placement_groups_of(resources)
+        request, placement_groups = GROUP_REQUEST, placement_groups_of(resources)
 
     def look() -> None:
         places = room.news()
@@ -198,7 +198,7 @@ def _tune(
             placement_groups=placement_groups,
         )
         tuner = tune.Tuner(
-            tune.with_resources(trainable, request),
+            tune.with_resources(worker or (GroupCrew if grouped else Worker), request),
             tune_config=tune.TuneConfig(
                 search_alg=crews,
                 num_samples=-1,

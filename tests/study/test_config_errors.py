@@ -109,10 +109,10 @@ IMPOSSIBLE = {
         "engine: {micro_batch_size: 3}",
         ["batch_size must be a multiple of workers x micro_batch_size, but got 4 with 1 x 3", "nearest: 3 or 6"],
     ),
-    "several workers": (
+    "a batch that several workers can't share": (
         "seeds: [0, 1]",
-        "engine: {workers: 2}",
-        ["yaml:7: defaults.engine", "workers must be 1", "but got 2"],
+        "engine: {workers: 3}",
+        ["yaml:6: defaults.batch_sizes", "4", "3"],
     ),
     "warm-up longer than the budget": (
         "seeds: [0, 1]",
