@@ -1,6 +1,6 @@
 """What it costs to start the workers of a group anew for each trial: seconds between two trials of two workers.
 
-Both ways go through Ray Train inside Ray Tune. The platform keeps a group, with its imports, data and process group, for
+Both ways go through Ray Train inside Ray Tune. The platform keeps a group, its imports, data and process group, for
 trial after trial; beside it, one that leaves after each trial, as a call of ``TorchTrainer.fit`` for each would.
 """
 

@@ -18,6 +18,7 @@ from .capacity import worker_bundle
 from .crew import facts, work
 from .desk import STOP
 from .desk_actor import RemoteDesk
+from .lost_worker import cause_of_group_loss
 from .placement import PlacementGroups, groups_of_this_job
 from .resources import Resources
 from .team import GroupBroken, Team
@@ -28,11 +29,16 @@ GROUP_REQUEST = tune.PlacementGroupFactory([{"memory": 1}])
 _TRAIN_ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor more; checkpoints do without the warning
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # until a lost worker is noticed
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
+
+
+class WorkerLost(Exception):
+    """A worker of the group is gone, or can't work with the others any more."""
 
 
 class GroupCrew(tune.Trainable):
@@ -54,7 +60,7 @@ class GroupCrew(tune.Trainable):
 
         config = self._config
         hidden = {} if config["gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray no longer hides GPUs
-        TorchTrainer(
+        trainer = TorchTrainer(
             _train_loop,
             train_loop_config={
                 **{name: config[name] for name in ("crew", "desk", "code", "cpus", "gpus")},
@@ -67,12 +73,17 @@ class GroupCrew(tune.Trainable):
                 resources_per_worker=config["resources_per_worker"],
                 placement_strategy="STRICT_PACK" if config["one_node"] else "PACK",
             ),
-            run_config=ray.train.RunConfig(
+            run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # by its types it is Ray Train's first version
                 name=config["crew"],
                 storage_path=config["scratch"],  # of the controller alone: nothing is reported, so nothing persists
+                failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=0),
                 worker_runtime_env={"env_vars": {**hidden, **config["environment"]}},
             ),
-        ).fit()
+        )
+        try:
+            trainer.fit()
+        except ray.train.WorkerGroupError as error:
+            raise WorkerLost(cause_of_group_loss(error.worker_failures)) from None
         return {"done": True}
 
 

@@ -121,8 +121,9 @@ class Team:
         rank, world = agreement.rank_and_count()
         store = torch.distributed.PrefixStore("batchlaw", distributed_c10d._get_default_store())
         group = distributed_c10d._get_default_group()
+        counted: Any = group  # by its types it has no such method
         return cls(
-            rank=rank, world=world, links=agreement, store=store, collectives=group._get_sequence_number_for_group
+            rank=rank, world=world, links=agreement, store=store, collectives=counted._get_sequence_number_for_group
         )
 
     def desk(self, desk: CrewsDesk, *, hardware: Sequence[str] = ()) -> TeamDesk:
