@@ -76,7 +76,7 @@ class GroupCrew(tune.Trainable):
             run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # by its types it is Ray Train's first version
                 name=config["crew"],
                 storage_path=config["scratch"],  # of the controller alone: nothing is reported, so nothing persists
-                failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=0),
+                failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=0),  # type: ignore[call-arg]
                 worker_runtime_env={"env_vars": {**hidden, **config["environment"]}},
             ),
         )

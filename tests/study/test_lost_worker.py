@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 from ray.tune.experiment import Trial
 
-from study.lost_worker import cause_of_loss
+from study.lost_worker import cause_of_group_loss, cause_of_loss, tells_of_memory
 
 
 class NoDataError(Exception):
@@ -76,3 +77,20 @@ def test_without_a_file_there_is_no_reason(tmp_path: Path) -> None:
     assert cause_of_loss(None) == cause_of_loss(tmp_path / "error.txt") == "WorkerLost: Ray gives no reason"
     (tmp_path / "error.txt").write_bytes(b"")
     assert cause_of_loss(tmp_path / "error.txt") == "WorkerLost: Ray gives no reason"
+
+
+def test_of_a_group_the_worker_that_died_says_why_before_those_that_missed_it() -> None:
+    missed = UserExceptionWithTraceback(
+        RuntimeError("closed by peer"), 'Traceback:\n  File "x.py", line 1, in f\nRuntimeError: closed by peer'
+    )
+    died = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
+    full = WorkerHealthCheckFailedError(
+        "A worker health check failed.",
+        OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory on the node: 1 of 1"),
+    )
+    assert cause_of_group_loss({0: missed, 1: missed}) == "worker 0: RuntimeError: closed by peer"
+    assert cause_of_group_loss({0: missed, 1: died}).startswith("worker 1: The actor died")
+    told = cause_of_group_loss({0: missed, 1: died, 2: full})
+    assert told == "worker 2: Task was killed due to the node running low on memory."
+    assert tells_of_memory(f"WorkerLost: {told}")
+    assert cause_of_group_loss({}) == "Ray Train gives no reason"
