@@ -6,6 +6,7 @@ NEED_RAY = {
     "test_bring_your_own.py",
     "test_cli.py",
     "test_half_done.py",
+    "test_joining.py",
     "test_known_answer.py",
     "test_lost_and_cramped.py",
     "test_presets.py",

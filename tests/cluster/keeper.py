@@ -34,9 +34,12 @@ class Keeper:
         self._dashboard_port = dashboard_port
         self._children: set[int] = set()
 
-    def add(self, *, num_cpus: int, resources: dict[str, float], environment: dict[str, str]) -> dict[str, Any]:
+    def add(
+        self, *, num_cpus: int, num_gpus: int, resources: dict[str, float], environment: dict[str, str]
+    ) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "num_cpus": num_cpus,
+            "num_gpus": num_gpus,
             "resources": resources,
             "object_store_memory": OBJECT_STORE_BYTES,
             "env_vars": environment,

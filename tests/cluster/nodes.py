@@ -110,12 +110,20 @@ class Nodes:
         self,
         *,
         num_cpus: int = 1,
+        num_gpus: int = 0,
         resources: Mapping[str, float] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Node:
-        """Let another node join; return when it has. ``environment`` is added to that of its processes."""
+        """Let another node join; return when it has. ``environment`` is added to that of its processes.
+
+        Ray believes in as many GPUs as it is told of.
+        """
         answer = self._ask(
-            "add", num_cpus=num_cpus, resources=dict(resources or {}), environment=dict(environment or {})
+            "add",
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            resources=dict(resources or {}),
+            environment=dict(environment or {}),
         )
         self.address = answer["address"]
         node = Node(node_id=answer["node_id"], raylet=answer["raylet"])
