@@ -1,6 +1,7 @@
 """Files that start a cluster for a study: against the schemas of those who read them, and run where possible."""
 
 import json
+import re
 import shlex
 import shutil
 import stat
@@ -55,6 +56,22 @@ def assert_one_line(result: Result, *parts: str) -> None:
     assert len(result.stderr.splitlines()) == 1
     for part in parts:
         assert part in result.stderr
+
+
+def recipes() -> list[list[str]]:
+    """Return the options of the README's commands that write a file."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^batchlaw submit STUDY.yaml (--(?:slurm|ray-up|kuberay).*) > \S+$", readme, re.MULTILINE)
+    return [shlex.split(command) for command in commands]
+
+
+@pytest.mark.parametrize("options", recipes())
+def test_the_readmes_recipes_write_their_files(study: Study, options: list[str]) -> None:
+    assert written(study.write(), "--out", "s3://bucket", *options)
+
+
+def test_the_readme_has_a_recipe_for_each_file() -> None:
+    assert [options[0] for options in recipes()] == ["--slurm", "--ray-up", "--kuberay"]
 
 
 # -- Kubernetes -------------------------------------------------------------------------------------------------------
@@ -224,7 +241,7 @@ def test_a_slurm_script_starts_ray_and_the_study(study: Study, monkeypatch: pyte
     programs = study.folder / "my programs; $(x)"
     programs.mkdir()
     heard = study.folder / "heard"
-    executable(programs / "scontrol", '[ "$*" = "show hostnames node-[3-4]" ] && printf "node-3\\nnode-4\\n"')
+    executable(programs / "scontrol", '[ "$*" = "show hostnames node-[3-4]" ] && echo node-3 && seq 100000')
     executable(programs / "srun", 'while [[ "$1" == --* ]]; do shift; done; exec "$@"')
     executable(programs / "ray", f"env -0 > '{heard}.env'; printf '%s\\0' \"$@\" > '{heard}'")
     monkeypatch.setattr(cluster_files.sys, "executable", str(programs / "python"))
