@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from typer.testing import CliRunner, Result
 
 from results import ResultStore
+from study.cli import app
 
 from .head_node import Head, head_node
 from .studies import Study
 
-CLI = "from study.cli import main; main()"
 SENTINEL = "sentinel-4711"
 DEADLINE_SECONDS = 120.0
 CELLS = {"batch_sizes": [2, 4], "learning_rates": [0.25, 0.5], "outcome": "value_at_budget"}
@@ -24,33 +25,31 @@ CELLS = {"batch_sizes": [2, 4], "learning_rates": [0.25, 0.5], "outcome": "value
 
 @pytest.fixture
 def head() -> Iterator[Head]:
-    with head_node(cpus=1) as node:
+    with head_node(cpus=2) as node:
         yield node
 
 
-class Client:
-    """``batchlaw submit`` in a process of its own, as a user would call it."""
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_API_KEY", SENTINEL)
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")  # Ray would prefer it to the address that it is given
 
-    def __init__(self, head: Head, study: Path, folder: Path) -> None:
-        self.head, self.study, self.folder = head, study, folder
 
-    def start(self, *options: object, token: str | None = None, **more: str) -> subprocess.Popen[str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        secret = {} if token is None else {"RAY_AUTH_TOKEN": token}
-        words = [sys.executable, "-c", CLI, "submit", self.study, "--address", self.head.address, *options]
-        return subprocess.Popen(
-            [str(word) for word in words],
-            env={**kept, "WANDB_API_KEY": SENTINEL, "RAY_ADDRESS": "http://127.0.0.1:1", **secret, **more},
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+def batchlaw(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
 
-    def run(self, *options: object, token: str | None = None) -> tuple[int, str, str]:
-        with self.start(*options, token=token) as process:
-            out, err = process.communicate(timeout=DEADLINE_SECONDS)
-            return process.returncode, out, err
+
+@contextlib.contextmanager
+def following(*words: object) -> Iterator["subprocess.Popen[str]"]:
+    """Run ``batchlaw`` in a process of its own, as a user would who waits for it."""
+    program = [sys.executable, "-c", "from study.cli import main; main()", *map(str, words)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def until(ready: Callable[[], bool]) -> None:
@@ -74,70 +73,65 @@ def stored(folder: Path) -> int:
     return len(ResultStore(folder).trials()) if folder.exists() else 0
 
 
-def test_a_study_is_submitted_followed_read_and_stopped(head: Head, study: Study, tmp_path: Path) -> None:
+def test_a_study_is_submitted_followed_read_and_stopped(
+    head: Head, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    # Trials of the second seed wait for a reader, so the study is held in its middle.
+    # Trials of the second seed wait for a reader, so the study is held in its middle; each job takes one processor.
     settings = {"announce_seed": 1, "pipe": str(pipe)}
-    path = study.write(name="sent", workload_settings=settings, seeds=[0, 1], budget={"steps": 3}, target=None, **CELLS)
-    client = Client(head, path, tmp_path)
-    begun = time.monotonic()
+    resources = {"max_concurrent": 1}
+    path = study.write(resources=resources, workload_settings=settings, budget={"steps": 3}, target=None, **CELLS)
+    first, second = tmp_path / "first", tmp_path / "it's $(second)"
+    submit = ("submit", path, "--address", head.address, "--out")
 
-    def mark(what: str) -> None:
-        print(f"{time.monotonic() - begun:6.1f} {what}", flush=True)
+    refused = batchlaw(*submit, first)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "the cluster asks for a token; set RAY_AUTH_TOKEN" in refused.stderr
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    refused = batchlaw(*submit, first)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "the cluster refuses the token" in refused.stderr
 
-    out, other = tmp_path / "out", tmp_path / "it's $(other)"
-
-    code, printed, error = client.run("--out", out)
-    assert (code, printed) == (2, "")
-    assert "the cluster asks for a token; set RAY_AUTH_TOKEN" in error
-    code, printed, error = client.run("--out", out, token="0" * 64)
-    assert (code, printed) == (2, "")
-    assert "the cluster refuses the token" in error
-    assert not out.exists()
-    mark("refused")
-
-    with client.start("--out", out, "--follow", token=head.token) as process:
-        until(lambda: stored(out) > 0 or process.poll() is not None)
-        mark("row")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
+    with following(*submit, first, "--follow") as process:
+        sent = batchlaw(*submit, second)
+        assert sent.exit_code == 0, sent.output
+        until(lambda: process.poll() is not None or (stored(first) > 0 and stored(second) > 0))
         assert process.poll() is None, process.communicate()
-        status = subprocess.run([sys.executable, "-c", CLI, "status", out], capture_output=True, text=True, check=True)
+
+        status = batchlaw("status", first)
+        assert status.exit_code == 0, status.output
         assert "of 8 trials stored" in status.stdout
-        mark("status")
+        again = batchlaw(*submit, first)
+        assert again.exit_code == 2
+        assert "one job at a time may write to" in again.stderr
+
+        rows = stored(second)
+        stopped = batchlaw(*submit, second, "--stop")
+        assert stopped.exit_code == 0, stopped.output
+        assert "has ended (stopped)" in stopped.stdout
+        assert 8 > stored(second) >= rows
+        nobody = batchlaw(*submit, second, "--stop")
+        assert nobody.exit_code == 2
+        assert "so none can be stopped" in nobody.stderr
+
         with reading(pipe):
             printed, error = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, (printed, error)
-    mark("followed")
     assert "8 trials stored in" in printed
     assert "report: " in printed
-    assert len(ResultStore(out).trials()) == 8
-    followed = printed
-
-    code, printed, error = client.run("--out", other, token=head.token)
-    assert code == 0, error
-    until(lambda: stored(other) > 0)
-    mark("second")
-    code, _, error = client.run("--out", other, token=head.token)
-    assert code == 2
-    assert "one job at a time may write to" in error
-    mark("already")
-    rows = stored(other)
-    code, printed, error = client.run("--out", other, "--stop", token=head.token)
-    assert code == 0, error
-    assert "has ended (stopped)" in printed
-    mark("stopped")
-    assert stored(other) >= rows
-    code, _, error = client.run("--out", other, "--stop", token=head.token)
-    assert code == 2
-    assert "so none can be stopped" in error
+    assert stored(first) == 8
 
     jobs = requests.get(f"{head.address}/api/jobs/", headers={"Authorization": f"Bearer {head.token}"}, timeout=30).text
-    assert '"STOPPED"' in jobs
-    assert '"SUCCEEDED"' in jobs
-    told = [jobs, followed, printed, error, *(each.read_bytes().decode(errors="replace") for each in files(out))]
+    assert jobs.count('"STOPPED"') == jobs.count('"SUCCEEDED"') == 1
+    kept = [file.read_bytes().decode(errors="replace") for file in (*files(first), *files(second))]
+    told = [jobs, printed, error, sent.output, stopped.output]
     for secret in (head.token, SENTINEL):
-        assert not any(secret in text for text in told)
+        assert not any(secret in text for text in (*told, *kept))
+    # The token is in the home folder of nobody, nor is anything else.
+    assert files(head.home) == files(Path(os.environ["HOME"])) == []
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [file for file in folder.rglob("*") if file.is_file()]
