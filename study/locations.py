@@ -12,9 +12,9 @@ from urllib.parse import unquote
 from .errors import ConfigError, first_line
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
-_SECRET_WORD = re.compile(r"[?&;]\w*(?:password|passwd|pwd|token|secret|api_?key)=([^&;#]*)", re.IGNORECASE)
+_SECRET_WORD = re.compile(r"[?&;]\w*(?:password|passwd|pwd|token|secret|api_?key)=([^&;#\s]*)", re.IGNORECASE)
 _RELATIVE_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)", re.IGNORECASE)
-_USER_AND_PASSWORD = re.compile(r"(://[^/@:\s]*):[^@\s]*@")
+_USER_AND_PASSWORD = re.compile(r"(://[^/@:\s]*):\S*@")
 _SHORTEST_SECRET = 4
 """Shorter texts stand in messages by chance."""
 

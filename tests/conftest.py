@@ -8,6 +8,7 @@ NEED_RAY = {
     "test_half_done.py",
     "test_joining.py",
     "test_known_answer.py",
+    "test_loggers_run.py",
     "test_lost_and_cramped.py",
     "test_presets.py",
     "test_probe_runs.py",

@@ -16,8 +16,8 @@ from study.rows import trial_row
 from .studies import SWEEP
 
 BATCHES = (16, 64, 256)
-RATES = [0.01 * 2.0**k for k in range(-3, 5)]
-DIVERGED_FROM = 0.1
+RATES = [0.01 * 2.0**k for k in range(-3, 4)]
+DIVERGED_FROM = 0.05
 """Rates above it diverge at the smallest batch size."""
 
 
@@ -37,7 +37,7 @@ def config(loggers: dict[str, Any] | None = None) -> StudyConfig:
     }
     target = {"metric": "loss", "mode": "min"}
     loss = {**common, "name": "loss", "outcome": "value_at_budget", "target": {**target, "value": None}}
-    steps = {**common, "name": "steps", "optimizer": "adamw", "target": {**target, "value": 2.2}}
+    steps = {**common, "name": "steps", "optimizer": "adamw", "seeds": [0], "target": {**target, "value": 2.2}}
     return StudyConfig.model_validate({"name": "bowls", "loggers": loggers or {}, "sweeps": [loss, steps]})
 
 
