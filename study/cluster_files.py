@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -147,9 +147,8 @@ def chosen_kind(*, kuberay: bool, ray_up: str | None, slurm: bool) -> Kind | Non
     Raises:
         ConfigError: more than one is.
     """
-    asked: Sequence[Kind] = [
-        kind for kind, wanted in (("kuberay", kuberay), ("ray-up", ray_up is not None), ("slurm", slurm)) if wanted
-    ]
+    kinds: Mapping[Kind, bool] = {"kuberay": kuberay, "ray-up": ray_up is not None, "slurm": slurm}
+    asked = [kind for kind, wanted in kinds.items() if wanted]
     if len(asked) > 1:
         raise ConfigError(f"one file is written at a time, but got --{asked[0]} and --{asked[1]}")
     return asked[0] if asked else None

@@ -5,6 +5,7 @@ import pytest
 NEED_RAY = {
     "test_bring_your_own.py",
     "test_cli.py",
+    "test_group_crew.py",
     "test_half_done.py",
     "test_joining.py",
     "test_known_answer.py",
@@ -13,8 +14,9 @@ NEED_RAY = {
     "test_presets.py",
     "test_probe_runs.py",
     "test_run.py",
-    "test_submitted_job.py",
     "test_run_on_s3.py",
+    "test_submitted_job.py",
+    "test_submitted_study.py",
 }
 
 
