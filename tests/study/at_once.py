@@ -11,7 +11,7 @@ from study.agenda import Agenda
 from study.design import Design
 from study.launch import RunSummary
 from study.outcomes import Outcomes
-from study.recorder import Observer, Recorder
+from study.recorder import Listener, Observer, Recorder
 from study.resolve import ResolvedStudy
 
 
@@ -22,6 +22,7 @@ def run_at_once(
     *,
     observer: Observer,
     outcomes: Outcomes,
+    listener: Listener | None = None,
     address: str | None = None,
     before_each: Callable[[int], object] = lambda number: None,
 ) -> RunSummary:
@@ -32,6 +33,7 @@ def run_at_once(
         code_version="0",
         arithmetic=study.arithmetic,
         observer=observer,
+        listener=listener,
     )
     agenda = Agenda(design, outcomes)
     while (trial := agenda.next()) is not None:
@@ -44,4 +46,5 @@ def run_at_once(
         recorder.ended(trial, {**outcome, **seconds}, points)
         agenda.stored(trial.trial_id)
     store.compact()
-    return RunSummary(trials=recorder.trials, interrupted=False, seconds=1.0, concurrency=1, train_seconds=1.0)
+    once: dict[str, Any] = {"seconds": 1.0, "concurrency": 1, "worker_seconds": 1.0, "train_seconds": 1.0}
+    return RunSummary(trials=recorder.trials, interrupted=False, **once)

@@ -11,7 +11,6 @@ import pytest
 
 from results.storage import open_storage
 from study.checkpoint_place import CheckpointPlace, keeper_of, sees
-from study.filesystem import open_filesystem
 
 from ..results.conftest import gcs, gcs_server, s3, s3_server  # noqa: F401
 
@@ -30,13 +29,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def files(url: str) -> list[str]:
-    fs, root = open_filesystem(url)
+    fs, root = open_storage(url).filesystem()
     fs.invalidate_cache()
     return sorted(path.removeprefix(root).lstrip("/") for path in fs.find(root))
 
 
 def put(url: str, *trial_ids: str) -> None:
-    fs, root = open_filesystem(url)
+    fs, root = open_storage(url).filesystem()
     for trial_id in trial_ids:
         fs.makedirs(f"{root}/checkpoints/{trial_id}/1", exist_ok=True)
         fs.pipe_file(f"{root}/checkpoints/{trial_id}/1/manifest.json", b"{}")
@@ -56,7 +55,7 @@ def test_what_belongs_to_stored_trials_goes_at_the_start_and_all_at_the_end(url:
     assert files(url) == [f"checkpoints/{STRAY}/1/manifest.json", "checkpoints/token"]
     here.close(is_stored=lambda name: name in (STORED, OPEN), finished=True)
     assert files(url) == []
-    fs, root = open_filesystem(url)
+    fs, root = open_storage(url).filesystem()
     assert not fs.exists(f"{root}/checkpoints")
 
 

@@ -13,12 +13,14 @@ from study.folder import open_folder
 from study.place import ResultsPlace, default_place, publishing
 from study.resolve import ResolvedStudy
 
+from ..results.conftest import s3, s3_server
+from ..results.object_server import ObjectServer
 from ..results.rows import row
 from .studies import Study, resolved_config
 from .test_cli import assert_one_line, batchlaw
 from .test_half_done import reached, resolved, store
 
-__all__ = ["resolved"]
+__all__ = ["resolved", "s3", "s3_server"]
 
 
 @pytest.fixture
@@ -122,6 +124,20 @@ def test_what_can_not_be_a_place_is_one_line_in_every_command(
     assert_one_line(result, f"{path}:1: storage_path: ", said)
     assert "hunter2" not in result.output
     assert [name for name in files(study.folder) if name not in before] == []
+
+
+def test_files_of_loggers_come_from_the_url_and_go_back_there(resolved: ResolvedStudy, s3: ObjectServer) -> None:
+    pytest.importorskip("tensorboardX")
+    place = f"s3://bucket/{uuid.uuid4().hex}/bowls"
+    store(resolved, place, {"fast": reached})
+    first = batchlaw("export", place, "--tensorboard")
+    assert first.exit_code == 0, first.output
+    fs, root = open_storage(place).filesystem()
+    written = {path: fs.cat_file(path) for path in fs.find(f"{root}/loggers/tensorboard")}
+    assert len(written) == 9
+    again = batchlaw("export", place, "--tensorboard")  # sees what is there, and leaves it as it is
+    assert again.exit_code == 0, again.output
+    assert {path: fs.cat_file(path) for path in fs.find(f"{root}/loggers")} == written
 
 
 def test_a_study_is_no_url(url: str) -> None:
