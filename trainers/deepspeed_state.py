@@ -161,12 +161,18 @@ class DeepSpeedState:
 
 
 def _state_of(state: EngineState) -> Iterator[tuple[int, str, Any]]:
-    """Yield the optimiser's state: the number of what it moves, the key, and the tensor or plain value."""
+    """Yield the optimiser's state: the number of what it moves, the key, and the tensor or plain value.
+
+    By number and key: a file is read in no order, and workers that walk through their state together must meet.
+    """
+    found = {}
     for name, value in itertools.chain(state.common.items(), state.own.items(), state.values["state"].items()):
         kind, _, rest = name.partition(" ")
         if kind == _STATE:
             number, _, key = rest.partition(" ")
-            yield int(number), key, value
+            found[int(number), key] = value
+    for number, key in sorted(found):
+        yield number, key, found[number, key]
 
 
 def _numbers_of(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def fill_state(optimizer: Optimizer, model: nn.Module, *, run: Any, sharded: nn.
                 key: _whole_state(run, theirs, key)
                 if isinstance(value, torch.Tensor) and value.ndim
                 else copy.deepcopy(value)
-                for key, value in example.items()
+                for key, value in sorted(example.items())  # in one order on all workers, which meet at each
             }
     return optimizer
 
