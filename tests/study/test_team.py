@@ -161,9 +161,10 @@ def test_both_ranks_train_each_job_and_one_of_them_tells() -> None:
         end.all_reduce()
         yield FINISHED
 
-    crew = together(train, "a", "b")
-    assert sorted(seen) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
-    for name in "ab":
+    names = "abcde"
+    crew = together(train, *names)
+    assert sorted(seen) == [(name, rank) for name in names for rank in (0, 1)]
+    for name in names:
         (told,) = crew.of(name)
         assert (told["kind"], told["outcome"]["status"]) == ("ended", "reached")
         assert [point["value"] for point in told["points"]] == [1.0]
@@ -230,6 +231,16 @@ def test_a_rank_whose_peer_is_gone_tells_of_no_failure(survivor: int) -> None:
     assert str(crew.left[survivor]).startswith("RuntimeError: gloo/transport")
 
 
+def test_ranks_that_all_lost_each_other_tell_of_no_failure() -> None:
+    def train(job: Mapping[str, Any], rank: int, end: WireEnd) -> Iterator[Any]:
+        yield measured(0)
+        raise RuntimeError(STUCK)
+
+    crew = together(train, "a", "b")
+    assert not crew.of("a")
+    assert [str(error) for error in crew.left] == [f"RuntimeError: {STUCK}"] * WORLD
+
+
 @pytest.mark.parametrize("culprits", [(0, 1), (1,)])
 def test_data_that_one_rank_lacks_are_no_fault_of_the_trial(culprits: tuple[int, ...]) -> None:
     def train(job: Mapping[str, Any], rank: int, end: WireEnd) -> Iterator[Any]:
@@ -249,7 +260,9 @@ def test_data_that_one_rank_lacks_are_no_fault_of_the_trial(culprits: tuple[int,
                 self.stop()
             return super(OneByOne, self).ask(crew, facts)
 
-    crew = together(train, "a", desk=Patient())
+    desk = Patient()
+    crew = together(train, "a", desk=desk)
+    assert desk.asked >= 3
     refused = [message for message in crew.told if message["kind"] == "refused"]
     assert [message["reason"] for message in refused] == [f"rank {culprits[0]} has no data"]
     assert not crew.of("a")
