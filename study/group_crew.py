@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
@@ -21,8 +21,12 @@ from .desk_actor import RemoteDesk
 from .lost_worker import cause_of_group_loss
 from .placement import PlacementGroups, groups_of_this_job
 from .resources import Resources
+from .scratch import scratch_folder
 from .team import GroupBroken, Team
 from .training import Training
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
 
 GROUP_REQUEST = tune.PlacementGroupFactory([{"memory": 1}])
 """What Tune reserves for a group: one byte, as Ray Train reserves the workers' part itself. Nothing is refused."""
@@ -56,11 +60,21 @@ class GroupCrew(tune.Trainable):
         for name, value in _TRAIN_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import ray.train
+
+        with scratch_folder() as scratch:
+            try:
+                self._trainer(scratch).fit()
+            except ray.train.WorkerGroupError as error:
+                raise WorkerLost(cause_of_group_loss(error.worker_failures)) from None
+        return {"done": True}
+
+    def _trainer(self, scratch: Path) -> TorchTrainer:
+        import ray.train
         from ray.train.torch import TorchConfig, TorchTrainer
 
         config = self._config
         hidden = {} if config["gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray no longer hides GPUs
-        trainer = TorchTrainer(
+        return TorchTrainer(
             _train_loop,
             train_loop_config={
                 **{name: config[name] for name in ("crew", "desk", "code", "cpus", "gpus")},
@@ -75,25 +89,19 @@ class GroupCrew(tune.Trainable):
             ),
             run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # by its types it is Ray Train's first version
                 name=config["crew"],
-                storage_path=config["scratch"],  # of the controller alone: nothing is reported, so nothing persists
+                storage_path=str(scratch),  # of this machine alone: nothing is reported, so no worker writes there
                 failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=0),  # type: ignore[call-arg]
                 worker_runtime_env={"env_vars": {**hidden, **config["environment"]}},
             ),
         )
-        try:
-            trainer.fit()
-        except ray.train.WorkerGroupError as error:
-            raise WorkerLost(cause_of_group_loss(error.worker_failures)) from None
-        return {"done": True}
 
 
-def group_settings(resources: Resources, *, code: str, scratch: Path, at_home: bool) -> dict[str, Any]:
+def group_settings(resources: Resources, *, code: str, at_home: bool) -> dict[str, Any]:
     """Return what a group needs to know beyond what a single worker does.
 
     Args:
         resources: what its workers need.
         code: the digest of the driver's code, which each worker must have.
-        scratch: a folder of this machine that is removed at the end.
         at_home: whether the cluster is this machine alone, so that workers need talk to no other.
     """
     loopback = at_home and sys.platform == "linux"
@@ -102,7 +110,6 @@ def group_settings(resources: Resources, *, code: str, scratch: Path, at_home: b
         "environment": {"GLOO_SOCKET_IFNAME": "lo"} if loopback else {},
         "one_node": resources.one_node,
         "resources_per_worker": worker_bundle(resources),
-        "scratch": str(scratch),
         "workers": resources.workers,
     }
 

@@ -178,7 +178,7 @@ def _tune(
     grouped, placement_groups = (resources.workers or 1) > 1, None
     request = tune.PlacementGroupFactory([worker_bundle(resources)])
     if grouped:
-        settings |= group_settings(resources, code=code_digest(), scratch=scratch / "train", at_home=at_home)
+        settings |= group_settings(resources, code=code_digest(), at_home=at_home)
         request, placement_groups = GROUP_REQUEST, placement_groups_of(resources)
 
     def look() -> None:

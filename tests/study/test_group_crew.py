@@ -50,19 +50,22 @@ from trainers.workloads.bert_mlm import BertMaskedLM
 
 
 class Struck(BertMaskedLM):
-    """Worker 1 of the first attempt writes its number in the middle of the trial, and waits for what comes."""
+    """In the first attempt at each trial worker 1 writes its number in the middle, and waits for what comes."""
 
     def train_batches(self, *, batch_size, seed):
         folder = Path(__file__).parent
+        struck = folder / f"struck-{seed}"
         for number, batch in enumerate(super().train_batches(batch_size=batch_size, seed=seed)):
-            if number == 6 and os.environ["RANK"] == "1" and not (folder / "struck").exists():
-                (folder / "struck").touch()
+            if number == 6 and os.environ["RANK"] == "1" and not struck.exists():
+                struck.touch()
                 with open(folder / "pipe", "w") as pipe:
                     pipe.write(str(os.getpid()))
                 with open(folder / "never") as pipe:
                     pipe.read()
             yield batch
 '''
+VICTIMS = ("worker 1", "ray::TrainController", "ray::ResourceTrainable")
+"""A rank, Ray Train's controller, and the actor of the Tune trial."""
 
 
 class Seen:
@@ -70,6 +73,7 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.crews: list[str] = []
+        self.came: list[float] = []
         self.placement_groups: list[str] = []
         cluster, hear = launch.cluster, Dispatch.hear
 
@@ -80,7 +84,9 @@ class Seen:
                 self.placement_groups = left()
 
         def heard(dispatch: Dispatch, epoch: str, messages: Any) -> None:
-            self.crews += [message["crew"] for message in messages if message["kind"] == "came"]
+            came = [message["crew"] for message in messages if message["kind"] == "came"]
+            self.crews += came
+            self.came += [time.monotonic()] * len(came)
             hear(dispatch, epoch, messages)
 
         monkeypatch.setattr(launch, "cluster", watched)
@@ -148,27 +154,41 @@ def test_one_group_trains_trial_after_trial_to_the_losses_of_one_worker(
 
 
 @pytest.mark.slow
-def test_a_group_that_lost_a_worker_is_followed_by_another_with_the_same_losses(
+def test_a_group_that_lost_any_of_its_processes_is_followed_by_another_with_the_same_losses(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    psutil = pytest.importorskip("psutil")
     monkeypatch.setenv("BATCHLAW_CACHE", CACHE)
     prepared("bert-mlm", TINY_BERT)
     (study.folder / "struck.py").write_text(STRUCK)
     os.mkfifo(study.folder / "pipe")
     os.mkfifo(study.folder / "never")
-    sweep = {**BERT, "workload": "struck.py:Struck", "seeds": [0, 1]}
+    seen, out = Seen(monkeypatch), study.folder / "out"
+    moments: list[float] = []
 
     def strike() -> None:
-        with open(study.folder / "pipe") as pipe:
-            os.kill(int(pipe.read()), signal.SIGKILL)
+        for victim in VICTIMS:
+            with open(study.folder / "pipe") as pipe:
+                number = int(pipe.read())
+            if victim != "worker 1":
+                names = {child.pid: " ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)}
+                (number,) = (pid for pid, name in names.items() if name.startswith(victim))
+            os.kill(number, signal.SIGKILL)
+            moments.append(time.monotonic())
 
-    threading.Thread(target=strike, daemon=True).start()
-    seen, out = Seen(monkeypatch), study.folder / "out"
-    text = {"name": "pair", "resources": {"workers": 2, "max_concurrent": 1}, "sweeps": [sweep]}
+    striker = threading.Thread(target=strike, daemon=True)
+    striker.start()
+    sweep = {**BERT, "workload": "struck.py:Struck", "seeds": list(range(len(VICTIMS)))}
+    resources = {"workers": 2, "max_concurrent": 1, "checkpoint_seconds": 0.001}
+    text = {"name": "pair", "resources": resources, "sweeps": [sweep]}
     result = run(study.write_text(yaml.safe_dump(text)), out)
     assert result.exit_code == 0, result.output
-    assert set(ResultStore(out).trials()["status"]) == {"exhausted"}
+    assert not striker.is_alive()
+    print("seconds from a kill to the next group:", [at - moments[n] for n, at in enumerate(seen.came[1:])])
+    rows = ResultStore(out).trials()
+    assert set(rows["status"]) == {"exhausted"}, rows["message"].tolist()
+    assert set(rows["resumes"]) == {1}  # from the checkpoint that both workers wrote before
     check_curves(out)
-    assert seen.crews == ["crew-0", "crew-1"]
+    assert seen.crews == [f"crew-{number}" for number in range(1 + len(VICTIMS))]
     assert seen.placement_groups == []
     assert not list(Path(os.environ["HOME"]).iterdir())
