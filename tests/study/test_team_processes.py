@@ -104,45 +104,47 @@ def curve(message: dict[str, Any]) -> list[tuple[int, str, float]]:
     return [(point["step"], point["name"], point["value"]) for point in message["points"]]
 
 
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Run all jobs with one start of the processes, which takes longer than the jobs."""
+    folder = tmp_path_factory.mktemp("team")
+    (folder / "faulty.py").write_text(FAULTY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATCHLAW_CACHE", CACHE)
+        prepared("bert-mlm", TINY_BERT)
+        # Each stage's trial comes once early, and once late, after those of the other stages and of another rate.
+        early = [job(f"early {stage}", stage=stage) for stage in STAGES]
+        others = [job("other", stage=1, rate=0.1, seed=1)]
+        late = [job(f"late {stage}", stage=stage) for stage in reversed(STAGES)]
+        bowl = {"workload": f"{folder}/faulty.py:Faulty", "workload_settings": {}, "optimizer": "sgd", "rate": 0.25}
+        faulty = [job(name, seed=seed, **bowl) for name, seed in (("both", 3), ("none", 0), ("second", 2), ("next", 0))]
+        return run_pair(folder / "pair", [*early, *others, *late, *faulty])
+
+
 def test_trials_of_a_group_leave_no_trace_in_the_next_ones_and_are_those_of_one_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    left: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BATCHLAW_CACHE", CACHE)
-    prepared("bert-mlm", TINY_BERT)
-    # Each stage's trial comes once early, and once late, after the others and a trial with another rate.
-    early = [job(f"early {stage}", stage=stage) for stage in STAGES]
-    others = [job(f"other {stage}", stage=stage, rate=0.1, seed=1) for stage in STAGES]
-    late = [job(f"late {stage}", stage=stage) for stage in reversed(STAGES)]
-    first, second = run_pair(tmp_path / "pair", [*early, *others, *late])
-    assert first["left"] == second["left"] == ""
-    assert [message["kind"] for message in second["told"]] == []  # one of them tells
-
+    told = left[0]["told"]
     alone = OneByOne()
     alone.offer([job("alone", workers=1)])
     work(alone, crew="one", train=Training().events, facts=FACTS)
     expected = curve(ended(list(alone.collect()[1]), "alone"))  # type: ignore[arg-type]
     for stage in STAGES:
-        found = curve(ended(first["told"], f"early {stage}"))
-        assert found == curve(ended(first["told"], f"late {stage}"))
+        found = curve(ended(told, f"early {stage}"))
+        assert found == curve(ended(told, f"late {stage}"))
         assert [point[:2] for point in found] == [point[:2] for point in expected]
         assert [point[2] for point in found] == pytest.approx([point[2] for point in expected], rel=1e-5)
-        assert found != curve(ended(first["told"], f"other {stage}"))
+        assert found != curve(ended(told, "other"))
 
 
-def test_a_group_outlives_what_all_raise_and_not_what_one_raises(tmp_path: Path) -> None:
-    (tmp_path / "faulty.py").write_text(FAULTY)
-    bowl = {"workload": f"{tmp_path}/faulty.py:Faulty", "workload_settings": {}, "optimizer": "sgd", "rate": 0.25}
-    jobs = [
-        job("both", seed=3, **bowl),
-        job("none", seed=0, **bowl),
-        job("second", seed=2, **bowl),
-        job("next", **bowl),
-    ]
-    first, second = run_pair(tmp_path / "pair", jobs)
+def test_a_group_outlives_what_all_raise_and_not_what_one_raises(left: list[dict[str, Any]]) -> None:
+    first, second = left
     both = ended(first["told"], "both")
     assert (both["outcome"]["status"], both["outcome"]["message"]) == ("failed", "ValueError: seed 3")
     assert ended(first["told"], "none")["outcome"]["status"] == "reached"
     # It alone can tell; the first one waits for it in the middle of a step, until the connection breaks.
+    assert [each["trial_id"] for each in second["told"] if each["kind"] == "ended"] == ["second"]
     assert ended(second["told"], "second")["outcome"]["message"] == "ValueError: seed 2"
     assert second["left"] == "worker 1 of 2 raised alone: ValueError: seed 2"
     assert first["left"] == "the workers stopped at different points: ValueError: seed 2"
