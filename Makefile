@@ -47,7 +47,7 @@ test-slow: $(READY)  ## Campaigns of many minutes
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: $(READY)  ## What needs a CUDA device
-	$(BIN)/python -m pytest -m gpu tests/trainers
+	$(BIN)/python -m pytest -m gpu tests/trainers tests/study/test_gpu_packing.py
 
 lint: $(READY)  ## Format, lint and types, as CI checks them
 	$(BIN)/ruff format --check .

@@ -6,14 +6,15 @@ from typing import Any
 
 from .config import Sweep
 from .loading import LoadedStudy
-from .resources import Resources
+from .resources import Resources, shared_gpu
 
 
 def resources_with_workers(study: LoadedStudy) -> Resources:
     """Return the study's resources with the number of workers of a trial written out.
 
     Raises:
-        ConfigError: a sweep's engine asks for another number than the study does, or than the first sweep.
+        ConfigError: a sweep's engine asks for another number than the study does, or than the first sweep, or for
+            workers that would share a GPU.
     """
     resources, sweeps = study.config.resources, study.config.sweeps
     asked = [sweep.engine.get("workers", resources.workers or 1) for sweep in sweeps]
@@ -29,6 +30,8 @@ def resources_with_workers(study: LoadedStudy) -> Resources:
             )
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         return resources  # no number: refused, with its place, where the engine's settings are read
+    if problem := shared_gpu(workers, resources.gpus_per_worker):
+        raise study.error(0, "engine", problem)
     return resources.model_copy(update={"workers": workers})
 
 

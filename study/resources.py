@@ -52,9 +52,16 @@ class Resources(Model):
 
     @model_validator(mode="after")
     def _a_gpu_each(self) -> Self:
-        if (self.workers or 1) > 1 and 0 < self.gpus_per_worker < 1:
-            raise ValueError(
-                "workers of one trial can't share a GPU, since NCCL refuses it: gpus_per_worker must be a whole number "
-                f"with {self.workers} workers, but got {self.gpus_per_worker:g}; a part packs trials of one worker"
-            )
+        if problem := shared_gpu(self.workers or 1, self.gpus_per_worker):
+            raise ValueError(problem)
         return self
+
+
+def shared_gpu(workers: int, gpus_per_worker: float) -> str:
+    """Return why the workers of a trial can't have these GPUs; nothing where they can."""
+    if workers == 1 or not 0 < gpus_per_worker < 1:
+        return ""
+    return (
+        "workers of one trial can't share a GPU, since NCCL refuses it: gpus_per_worker must be a whole number "
+        f"with {workers} workers, but got {gpus_per_worker:g}; a part packs trials of one worker"
+    )

@@ -11,6 +11,7 @@ from analysis.laws import LAWS
 from results import round_rate
 from study.cli import app
 from study.config import StudyConfig
+from study.resources import Resources
 from trainers.workload import Workload
 from trainers.workloads import WORKLOADS
 
@@ -46,6 +47,12 @@ def test_the_readmes_study_is_the_quick_preset():
     for part in ("name", "workload", "optimizer", "batch_sizes", "learning_rates", "outcome", "budget", "extend"):
         assert getattr(shown, part) == getattr(preset, part), part
     assert round_rate(shown.learning_rates.center) == shown.learning_rates.center
+
+
+def test_the_readmes_resources_are_what_a_study_may_ask_for():
+    asked = Resources.model_validate(yaml.safe_load(block("yaml", "cpus_per_worker"))["resources"])
+    assert asked.workers == 2
+    assert asked.model_fields_set == Resources.model_fields.keys() - {"checkpoint_seconds"}
 
 
 def test_the_readmes_workload_has_every_method_it_needs():

@@ -89,3 +89,10 @@ def test_a_script_trains_by_itself(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"name": "demo", "resources": {"workers": 2}, "sweeps": [sweep]}))
     with pytest.raises(ConfigError, match=r"script\.py trains by itself, so that workers must be 1, but got 2"):
         resolve(load_study(path))
+
+
+def test_workers_that_would_share_a_gpu_are_refused_wherever_their_number_was_said(study: Study) -> None:
+    assert resolved(study, [{}], gpus_per_worker=0.5).config.resources.gpus_per_worker == 0.5
+    assert resolved(study, [{"workers": 2}], gpus_per_worker=1.0).config.resources.workers == 2
+    with pytest.raises(ConfigError, match=r"study\.yaml:\d+: .*can't share a GPU.* 2 workers, but got 0\.5; a part"):
+        resolved(study, [{"workers": 2}], gpus_per_worker=0.5)

@@ -81,3 +81,34 @@ def test_the_time_that_there_was_room_is_counted_place_by_place() -> None:
     # Ten seconds before the first reading, and up to the second one, two places; then four.
     assert room.place_seconds() == pytest.approx(2 * (10 + READ_SECONDS) + 4 * 5)
     assert room.place_seconds() == pytest.approx(2 * (10 + READ_SECONDS) + 4 * 5)
+
+
+@dataclasses.dataclass
+class Wanting:
+    """As much of a dispatch as decides how many crews there are to be."""
+
+    crews_wanted: int
+    finished: bool = False
+    failure: None = None
+
+
+def test_without_a_crew_the_room_is_still_looked_at_and_a_signal_still_ends_the_study() -> None:
+    from ray.tune.search import Searcher
+
+    from study.sampler import Crews
+
+    dispatch, received, machines = Wanting(0), [], Machines([4])
+    room = machines.room()
+    machines.later(room)
+
+    def look() -> None:
+        dispatch.crews_wanted = room.news() or room.places
+
+    crews = Crews(dispatch, {}, look=look, ended=lambda: bool(received))  # type: ignore[arg-type]
+    assert crews.suggest("a") is None
+    machines.cpus = [2]
+    machines.now += READ_SECONDS
+    assert crews.suggest("b") == {"crew": "crew-0"}
+    assert crews.suggest("c") is None
+    received.append(2)
+    assert crews.suggest("d") == Searcher.FINISHED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -124,3 +125,20 @@ def test_what_is_known_to_fit_on_this_hardware_is_kept_to(workload: Path) -> Non
 
 def test_the_specification_here_is_a_trials(workload: Path) -> None:
     assert TrainSettings.from_dict(SPEC).total_steps == 40
+
+
+@pytest.mark.parametrize(("gpus", "share"), [(0.0, None), (0.5, 0.5), (1.0, None), (2.0, None)])
+def test_a_worker_with_a_part_of_a_gpu_keeps_to_that_part_of_its_memory(
+    gpus: float, share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # as Ray says which one
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", shares.append)
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
+    monkeypatch.setattr("torch.set_flush_denormal", lambda _: None)
+    monkeypatch.setattr("trainers.process.deepspeed_library", lambda: None)
+    Training().prepare(cpus=1, gpus=gpus)
+    assert shares == ([] if share is None else [share])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ("3" if gpus else "")
