@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from .config import StudyConfig
 from .errors import ConfigError
 from .job_server import STOP_SECONDS, Job, JobServer
+from .locations import passwords
 from .package import Staged, stage
 from .packaged import STUDY_FOLDER
 from .pins import requirements
@@ -50,43 +50,16 @@ def results_place(config: StudyConfig, out: str | None) -> str:
             "the study, or --out: a URL such as s3://bucket/studies, or the absolute path of a mounted folder"
         )
     what = "storage_path" if out is None else "--out"
-    refuse_password(what, given)
+    if passwords(given):
+        raise ConfigError(
+            f"{what}: must hold no password, since it is kept beside the results; machines get what opens a "
+            "storage from their own environment"
+        )
     if "://" not in given and not PurePosixPath(given).is_absolute():
         raise ConfigError(
             f"{what}: must be a URL or an absolute path, since it is read on another machine, but got {given}"
         )
     return given if out is not None else f"{given.rstrip('/')}/{config.name}"
-
-
-def refuse_password(what: str, place: str) -> None:
-    """Refuse a URL that holds a password: it would be kept beside the results, and shown to whoever asks for the job.
-
-    Raises:
-        ConfigError: it does, and is no ``${NAME}``.
-    """
-    try:
-        password = urllib.parse.urlsplit(place).password
-    except ValueError:
-        password = None
-    if password and not password.startswith("${"):
-        raise ConfigError(f"{what}: must hold no password, since it is kept beside the results; write it as ${{NAME}}")
-
-
-def check_no_secrets(config: StudyConfig) -> None:
-    """Check that nothing in the study is a password.
-
-    Raises:
-        ConfigError: a URL holds one.
-    """
-    tracking = config.loggers.mlflow.tracking_uri if config.loggers.mlflow else None
-    places = {
-        "storage_path": config.storage_path,
-        "loggers.optuna": config.loggers.optuna,
-        "loggers.mlflow.tracking_uri": tracking,
-    }
-    for what, place in places.items():
-        if place is not None:
-            refuse_password(what, place)
 
 
 def entrypoint(submission: Submission) -> str:

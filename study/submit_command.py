@@ -108,7 +108,7 @@ def submit(
     from .manifests.ray_up import Place
     from .resolve import resolve
     from .study_files import study_files
-    from .submit import Submission, already_running, check_no_secrets, find_running, results_place
+    from .submit import Submission, already_running, find_running, results_place
     from .submit import submit as submit_job
 
     kind = chosen_kind(kuberay=kuberay, ray_up=ray_up, slurm=slurm)
@@ -125,7 +125,6 @@ def submit(
     path = find_study(study)
     loaded = load_study(path)
     place = results_place(loaded.config, out)
-    check_no_secrets(loaded.config)
     if kind is not None:
         resolved = resolve(loaded)
         options = FileOptions(

@@ -15,6 +15,7 @@ NEED_RAY = {
     "test_probe_runs.py",
     "test_run.py",
     "test_run_on_s3.py",
+    "test_slurm_run.py",
     "test_submitted_job.py",
     "test_submitted_study.py",
 }

@@ -126,7 +126,7 @@ def test_the_token_may_be_in_a_file(server: JobServerStub, study: Study, monkeyp
     [
         ([], ["results/bowls would be a folder of the cluster's head", "storage_path", "--out"]),
         (["--out", "results"], ["--out: must be a URL or an absolute path", "got results"]),
-        (["--out", "s3://me:secret@bucket"], ["--out: must hold no password", "${NAME}"]),
+        (["--out", "s3://me:secret@bucket"], ["--out: must hold no password", "from their own environment"]),
         (["--out", "/x", "--follow", "--stop"], ["leave out --follow"]),
         (["--out", "/x", "--install-pins", "--any-versions"], ["leave out --any-versions"]),
         (["--out", "/x", "--slurm"], ["leave out --slurm"]),
@@ -148,11 +148,24 @@ def test_what_can_not_be_sent_is_said_in_one_line(
 def test_a_study_with_a_password_is_not_sent(server: JobServerStub, study: Study, where: str) -> None:
     path = study.write()
     path.write_text(f"{where}\n{path.read_text()}")
-    result = submit(path, server, "--out", "/x")
-    assert_one_line(result, "must hold no password")
+    result = submit(path, server)
+    assert_one_line(result, "password")
     assert "hunter2" not in result.output
-    path.write_text(path.read_text().replace("hunter2", "${PASSWORD}"))
+    assert server.jobs == {}
+
+
+@pytest.mark.usefixtures("token")
+def test_a_variable_in_place_of_a_password_is_sent_as_it_is(
+    server: JobServerStub, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", SENTINEL)
+    path = study.write()
+    path.write_text("loggers: {optuna: 'postgresql://u:${PASSWORD}@h/d'}\n" + path.read_text())
     assert submit(path, server, "--out", "/x").exit_code == 0
+    package = zipfile.ZipFile(io.BytesIO(server.uploads[0]))
+    sent = package.read("submitted_study/study.yaml").decode()
+    assert "${PASSWORD}" in sent
+    assert SENTINEL not in sent
 
 
 def test_the_wrong_token_is_refused(server: JobServerStub, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
