@@ -42,7 +42,6 @@ def head_node(*, cpus: int) -> Iterator[Head]:
         options = {
             "port": port,
             "node-ip-address": "127.0.0.1",
-            "dashboard-host": "127.0.0.1",
             "dashboard-port": dashboard,
             "dashboard-agent-listen-port": agent,
             "num-cpus": cpus,

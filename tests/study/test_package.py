@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from study import package
 from study import study_files as study_files_module
 from study.design import Design
 from study.errors import ConfigError
@@ -18,7 +19,7 @@ from study.pins import PINNED, differences, installed_versions, public, requirem
 from study.resolve import ResolvedStudy, resolve
 from study.study_files import study_files
 from study.submitted import check_versions
-from study.version import code_digest, code_version
+from study.version import code_digest
 
 from .studies import Study
 
@@ -69,7 +70,10 @@ def test_further_files_are_packaged_when_asked_for(crowded: ResolvedStudy) -> No
     assert "data/.gitignore" not in files
 
 
-def test_the_packaged_code_runs_by_itself_and_says_where_it_is_from(study: Study, tmp_path: Path) -> None:
+def test_the_packaged_code_runs_by_itself_and_says_where_it_is_from(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "code_version", lambda: "0.1.0+gfeed")
     config = resolved(study)
     staged = stage(config, study_files(config), tmp_path / "package", out="s3://bucket/x")
     program = (
@@ -83,7 +87,7 @@ def test_the_packaged_code_runs_by_itself_and_says_where_it_is_from(study: Study
     )
     file, version, code, out, folder = json.loads(done.stdout.splitlines()[-1])
     assert file == str(staged.folder / "study" / "version.py")
-    assert (version, code, out) == (code_version(), code_digest(), "s3://bucket/x")
+    assert (version, code, out) == ("0.1.0+gfeed", code_digest(), "s3://bucket/x")
     assert folder == str(study.folder)  # the stored study can be run where it came from
 
 
@@ -163,9 +167,9 @@ def test_pins_are_what_is_installed_here() -> None:
     ],
 )
 def test_a_job_ends_where_versions_differ(study: Study, change: dict[str, object], message: str) -> None:
-    package = describe(resolved(study), out="/x")
-    check_versions(package)
-    values = {**json.loads(package.to_json()), **change}
+    described = describe(resolved(study), out="/x")
+    check_versions(described)
+    values = {**json.loads(described.to_json()), **change}
     (study.folder / PACKAGED_FILE).write_text(json.dumps(values))
     with pytest.raises(ConfigError, match=message):
         check_versions(read_packaged(study.folder))

@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 from typer.testing import CliRunner, Result
@@ -85,6 +87,8 @@ def test_a_study_is_submitted_followed_read_and_stopped(
     first, second = tmp_path / "first", tmp_path / "it's $(second)"
     submit = ("submit", path, "--address", head.address, "--out")
 
+    assert listeners(head.address) == {"127.0.0.1"}  # as Ray starts without being told
+
     refused = batchlaw(*submit, first)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "the cluster asks for a token; set RAY_AUTH_TOKEN" in refused.stderr
@@ -131,6 +135,13 @@ def test_a_study_is_submitted_followed_read_and_stopped(
         assert not any(secret in text for text in (*told, *kept))
     # The token is in the home folder of nobody, nor is anything else.
     assert files(head.home) == files(Path(os.environ["HOME"])) == []
+
+
+def listeners(address: str) -> set[str]:
+    """Return the addresses on which somebody listens at the port of a URL."""
+    port = urlsplit(address).port
+    connections = psutil.net_connections("tcp")
+    return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN and each.laddr.port == port}
 
 
 def files(folder: Path) -> list[Path]:
