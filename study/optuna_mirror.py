@@ -16,10 +16,9 @@ from .locations import Location
 from .logged_trial import LoggedTrial, trial_key
 
 MOST_POINTS = 25
-"""Of a curve, evenly taken and with the last: Optuna's storage asks the database once for every value (2 ms)."""
+"""Of a curve, evenly taken, with both ends: Optuna's storage asks the database twice for every value."""
 _LONGEST_MESSAGE = 500
 _TIMES = ("setup_seconds", "train_seconds", "evaluate_seconds", "probe_seconds")
-_ATTRIBUTES = ("trial_id", "workload", "optimizer", "metric", "steps", "examples", "hardware", "code_version")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,12 +139,15 @@ def frozen_trial(trial: LoggedTrial, sweep: MirroredSweep) -> Any:
         "learning_rate": float(row["learning_rate"]),
         "seed": int(row["seed"]),
     }
-    attributes = {name: _plain(row[name]) for name in _ATTRIBUTES}
-    attributes |= {"ending": str(row["status"]), "message": str(row["message"])[:_LONGEST_MESSAGE]}
-    # JSON has neither NaN nor infinities; what is not known is left out.
-    attributes |= {name: float(row[name]) for name in ("target", *_TIMES) if math.isfinite(row[name])}
-    if math.isfinite(row["value"]):
-        attributes["metric_at_end"] = float(row["value"])
+    # Few: each costs as much as a point of the curve. What is not known is left out; JSON has no NaN.
+    attributes: dict[str, Any] = {"trial_id": row["trial_id"], "ending": str(row["status"]), "steps": int(row["steps"])}
+    attributes |= {
+        name: float(row[column])
+        for name, column in (("metric_at_end", "value"), ("train_seconds", "train_seconds"))
+        if math.isfinite(row[column])
+    }
+    if row["message"]:
+        attributes["message"] = str(row["message"])[:_LONGEST_MESSAGE]
     frozen = create_trial(
         state=state,
         value=value,
@@ -187,11 +189,6 @@ def _times(row: Mapping[str, Any]) -> tuple[datetime.datetime, datetime.datetime
     begin = datetime.datetime.fromisoformat(str(row["started_at"])).astimezone().replace(tzinfo=None)
     seconds = sum(float(row[name]) for name in _TIMES if math.isfinite(row[name]))
     return begin, begin + datetime.timedelta(seconds=seconds)
-
-
-def _plain(value: Any) -> Any:
-    """Return a number of numpy as Python's, which JSON takes."""
-    return value.item() if hasattr(value, "item") else value
 
 
 def _engine_settings(url: str) -> dict[str, Any]:
