@@ -33,10 +33,17 @@ class Study:
 
     folder: Path
 
-    def write(self, *, name: str = "bowls", resources: dict[str, Any] | None = None, **sweep: Any) -> Path:
+    def write(
+        self,
+        *,
+        name: str = "bowls",
+        resources: dict[str, Any] | None = None,
+        loggers: dict[str, Any] | None = None,
+        **sweep: Any,
+    ) -> Path:
         """Write the study and return its file; keys of the sweep replace those of ``SWEEP``."""
         shutil.copy(BOWL, self.folder / "bowl.py")
-        study = {"name": name, "resources": resources or {}, "sweeps": [{**SWEEP, **sweep}]}
+        study = {"name": name, "resources": resources or {}, "loggers": loggers or {}, "sweeps": [{**SWEEP, **sweep}]}
         return self.write_text(yaml.safe_dump(study, sort_keys=False))
 
     def write_text(self, text: str) -> Path:

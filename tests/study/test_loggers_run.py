@@ -16,6 +16,7 @@ from .event_files import read_scalars
 from .studies import SWEEP, Study
 
 
+@pytest.mark.slow  # that a study tells its tools at all, and once after crashes, is in test_run
 def test_what_a_running_study_tells_is_what_it_stores(study: Study) -> None:
     pytest.importorskip("optuna", reason="needs Optuna: pip install 'batchlaw[optuna]'")
     out = study.folder / "out"

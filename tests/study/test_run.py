@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from results import ResultStore
 from study.cli import app
 
+from .event_files import read_scalars
 from .studies import Study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -119,7 +120,7 @@ def test_a_killed_study_goes_on_where_it_stopped(study: Study) -> None:
         "seeds": [0, 1, 2],
         "workload_settings": {"announce_seed": 2, "pipe": str(pipe)},
     }
-    path = study.write(resources={"max_concurrent": 1}, **sweep)
+    path = study.write(resources={"max_concurrent": 1}, loggers={"tensorboard": True}, **sweep)
     command = [sys.executable, "-c", "from study.cli import main; main()", "run", str(path), "--out", str(out)]
     command += ["--quiet", "--no-report"]
 
@@ -159,3 +160,10 @@ def test_a_killed_study_goes_on_where_it_stopped(study: Study) -> None:
     specs = {(s["learning_rate"], s["seed"]) for s in map(json.loads, rows["spec"])}
     assert specs == {(rate, seed) for rate in (0.125, 0.25, 0.5) for seed in (0, 1, 2)}
     assert set(rows["status"]) == {"reached"}
+    # What TensorBoard shows has each trial once, with the one curve that is stored.
+    shown = {
+        path.name[-16:]: read_scalars(path)["ray/tune/loss"] for path in (out / "loggers").glob("tensorboard/bowl/*")
+    }
+    assert set(shown) == set(rows["trial_id"])
+    for trial_id, curve in ResultStore(out).curves().query("name == 'loss'").groupby("trial_id"):
+        assert [step for step, _ in shown[str(trial_id)]] == curve["step"].tolist()
