@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from typing import Any
 
 import torch
@@ -55,8 +56,16 @@ def deepspeed_library() -> Any:
     os.environ.setdefault("DS_SKIP_CUDA_CHECK", "1")
     import logging
 
-    import deepspeed
-    import deepspeed.ops
+    # Its autotuner imports MLflow wherever that is installed: seconds, and a file in the home folder.
+    hide = "mlflow" not in sys.modules
+    if hide:
+        sys.modules["mlflow"] = None  # type: ignore[assignment]
+    try:
+        import deepspeed
+        import deepspeed.ops
+    finally:
+        if hide:
+            del sys.modules["mlflow"]
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     if not torch.cuda.is_available():
