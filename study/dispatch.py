@@ -223,6 +223,8 @@ class Dispatch:
         self._refused[crew] = reason
         if len(self._refused) >= self._places > 0:
             self.failure = ConfigError(reason)
+        else:
+            self._notes.take(f"{reason}; the other workers go on")
 
     def _begin_again(self, epoch: str) -> None:
         """Tell a desk that knows nothing what is open; it is the first one, or its process died."""

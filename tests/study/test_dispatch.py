@@ -341,12 +341,14 @@ def test_refusing_crews_keep_their_places_and_when_all_refuse_the_study_stops(tm
     office.desk.refuse("one", None, "node-1: the data are gone")
     office.listen()
     assert office.dispatch.failure is None
+    assert office.notes == ["node-1: the data are gone; the other workers go on"]
     assert office.dispatch.crews_wanted == 2
     office.take("two")
     office.desk.refuse("two", None, "node-2: the data are gone")
     office.listen()
     assert isinstance(office.dispatch.failure, ConfigError)
     assert str(office.dispatch.failure) == "node-2: the data are gone"
+    assert len(office.notes) == 1  # what stops the study is said by whoever stops it
     assert office.desk.ask("three", FACTS)["kind"] == "stop"
 
 
