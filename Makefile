@@ -4,7 +4,7 @@ BIN := .venv/bin
 TRAINS := .venv/.trains
 READY := .venv/.ready
 
-.PHONY: help env study data derived learned test test-slow test-gpu lint format bench clean
+.PHONY: help env study data derived learned test test-slow faults test-gpu lint format bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,10 @@ test: $(READY)  ## The whole default test suite
 
 test-slow: $(READY)  ## Campaigns of many minutes
 	$(BIN)/python -m pytest -m slow
+
+faults: $(READY)  ## A hundred seeded faults in a running study on three nodes (half an hour); writes the table
+	$(BIN)/batchlaw data fetch rotten-tomatoes
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster.campaign --faults 100 --seed 0 --csv results/reference/faults.csv
 
 test-gpu: $(READY)  ## What needs a CUDA device
 	$(BIN)/python -m pytest -m gpu tests/trainers tests/study/test_gpu_packing.py

@@ -5,6 +5,7 @@ import pytest
 NEED_RAY = {
     "test_bring_your_own.py",
     "test_cli.py",
+    "test_faults.py",
     "test_group_crew.py",
     "test_half_done.py",
     "test_joining.py",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -21,12 +22,15 @@ from typing import Any, Self
 
 import psutil
 
+from trainers.data.fetch import cache_folder
+
 from .processes import free_port, kill_tree, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DESK = "DeskActor"
 RAYS_OWN = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
-RAYS_OWN_FILES = ("ray", "pymp-")
+OF_LIBRARIES = re.compile(r"ray|pymp-.*|torchinductor_.*|tmp.*wandb-(artifacts|media)")
+"""What Ray, multiprocessing, torch and W&B make in the temporary folder on import; the last when it is killed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +63,9 @@ class Nodes:
         head: the node that the cluster lives and dies with.
     """
 
-    def __init__(self, *, head_cpus: int = 1, dashboard: bool = False) -> None:
+    def __init__(
+        self, *, head_cpus: int = 1, dashboard: bool = False, head_environment: Mapping[str, str] | None = None
+    ) -> None:
         """Start the head. A Unix socket's path is short, so the folder lies in /tmp, whatever TMPDIR says."""
         self._root = Path(tempfile.mkdtemp(prefix="nodes-", dir="/tmp"))
         self.home, self.temporary = self._root / "home", self._root / "tmp"
@@ -67,6 +73,7 @@ class Nodes:
         self.temporary.mkdir()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            "BATCHLAW_CACHE": str(cache_folder()),  # data may be read from where they are
             "HOME": str(self.home),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(REPOSITORY),
@@ -93,7 +100,7 @@ class Nodes:
             )
         self.address = ""
         try:
-            self.head = self.add_node(num_cpus=head_cpus)
+            self.head = self.add_node(num_cpus=head_cpus, environment=head_environment)
         except BaseException:
             self.close()
             raise
@@ -139,6 +146,14 @@ class Nodes:
         """Kill the raylet alone; what it has started is to notice that, and to end."""
         del self._nodes[node.node_id]
         os.kill(node.raylet, signal.SIGKILL)
+
+    def kill_actor(self, actor: Actor) -> bool:
+        """Kill the process of ``actor``; return whether it was still alive."""
+        own = {process.pid: process for process in self.processes()}
+        if actor.pid not in own or own[actor.pid].status() == psutil.STATUS_ZOMBIE:
+            return False
+        own[actor.pid].kill()
+        return True
 
     @property
     def nodes(self) -> list[Node]:
@@ -187,7 +202,7 @@ class Nodes:
             except psutil.NoSuchProcess:
                 continue
         found += [str(path) for path in self.home.iterdir()]
-        return found + [str(path) for path in self.temporary.iterdir() if not path.name.startswith(RAYS_OWN_FILES)]
+        return found + [str(path) for path in self.temporary.iterdir() if not OF_LIBRARIES.fullmatch(path.name)]
 
     def settle(self) -> None:
         """Wait until nothing is left of the drivers that have ended.
@@ -195,7 +210,9 @@ class Nodes:
         Raises:
             AssertionError: something stays; its text says what.
         """
-        wait_for(lambda: not self.leftovers(), what=lambda: "\n".join(["left behind:", *self.leftovers()]))
+        wait_for(
+            lambda: not self.leftovers(), what=lambda: "\n".join(["left behind:", *self.leftovers()]), seconds=60.0
+        )
 
     # -- the end ------------------------------------------------------------------------------------
 

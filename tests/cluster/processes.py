@@ -43,13 +43,13 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
 
 
-def wait_for(ready: Callable[[], bool], *, what: str | Callable[[], str], seconds: float = PATIENCE_SECONDS) -> None:
+def wait_for(ready: Callable[[], bool], *, what: str | Callable[[], str], seconds: float | None = None) -> None:
     """Look until ``ready`` returns true.
 
     Raises:
         AssertionError: it never did; its text is ``what``.
     """
-    until = time.monotonic() + seconds
+    until = time.monotonic() + (PATIENCE_SECONDS if seconds is None else seconds)
     pause = threading.Event()
     while not ready():
         if time.monotonic() > until:
