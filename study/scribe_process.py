@@ -36,7 +36,8 @@ def main() -> None:
 
     def send(message: Mapping[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):  # a driver that is gone needs no answer
-            print(json.dumps(message), file=out, flush=True)
+            out.write(f"{json.dumps(message)}\n")
+            out.flush()
 
     first = json.loads(sys.stdin.readline())
     place, folder = ResultsPlace.of(first["place"]), Path(first["folder"])

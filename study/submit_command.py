@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -150,7 +151,7 @@ def submit(
         )
         files = study_files(resolved, include=include or [])
         text = cluster_file(kind, resolved, files, path=path, out=place, options=options, any_versions=any_versions)
-        typer.echo(text, nl=False)
+        sys.stdout.write(text)  # a file, letter by letter as it was made
         return
     assert address is not None
     again = shlex.join(["batchlaw", "submit", study, "--address", address, *(["--out", out] if out else [])])

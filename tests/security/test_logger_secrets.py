@@ -13,6 +13,7 @@ from study.errors import ConfigError
 from study.loading import load_study, resolved_yaml
 from study.locations import Location, locate, passwords, without_password, without_secrets
 from study.loggers_config import Loggers
+from study.place import ResultsPlace
 from study.scribe_process import serve
 
 from ..study.logged_studies import config, store_study
@@ -107,7 +108,7 @@ def test_a_storage_that_is_not_there_is_one_line_without_the_password(
     store_study(tmp_path, config(), trials=2)
     answers: list[object] = []
     loggers = Loggers(optuna=f"postgresql://me:${{PW}}@/x?host={tmp_path}")
-    serve(tmp_path, loggers, ['{"complete": true}'], answers.append)
+    serve(ResultsPlace.of(tmp_path), tmp_path, loggers, ['{"complete": true}'], answers.append)
     said, lacking = answers
     assert lacking == {"lacking": {"loggers.optuna": 2}}
     assert str(said).startswith("{'say': 'loggers.optuna: tried again every 30 s, and the results are not touched: ")

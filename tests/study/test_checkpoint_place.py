@@ -31,7 +31,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def files(url: str) -> list[str]:
     fs, root = open_storage(url).filesystem()
     fs.invalidate_cache()
-    return sorted(path.removeprefix(root).lstrip("/") for path in fs.find(root))
+    return sorted(path.strip("/").removeprefix(root.strip("/")).lstrip("/") for path in fs.find(root))
 
 
 def put(url: str, *trial_ids: str) -> None:

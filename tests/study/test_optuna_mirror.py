@@ -20,6 +20,7 @@ from study.design import Design
 from study.logged_trial import LoggedTrial
 from study.loggers_config import Loggers
 from study.optuna_mirror import MOST_POINTS, MirroredSweep, frozen_trial
+from study.place import ResultsPlace
 from study.scribe_process import serve
 
 from .importing import assert_same_optima, optima, stored_optima
@@ -34,7 +35,7 @@ SWEEPS = {sweep.name: MirroredSweep.of(sweep) for sweep in STUDY.sweeps}
 
 def write(folder: Path, url: str) -> list[Mapping[str, Any]]:
     answers: list[Mapping[str, Any]] = []
-    serve(folder, Loggers(optuna=url), ['{"complete": true}'], answers.append)
+    serve(ResultsPlace.of(folder), folder, Loggers(optuna=url), ['{"complete": true}'], answers.append)
     return answers
 
 

@@ -14,6 +14,7 @@ from results import PROBE, ResultStore
 from study.cli import app
 from study.export_command import _here
 from study.outcomes import Outcomes
+from study.place import ResultsPlace
 from study.recorder import Recorder
 from study.resolve import BatchArithmetic
 from study.scribe import Scribe, open_scribe
@@ -34,7 +35,7 @@ def test_trials_are_told_as_they_are_stored_and_the_rest_at_the_end(
 ) -> None:
     trials = store_study(tmp_path, STUDY, trials=6)
     said: list[str] = []
-    with open_scribe(STUDY, tmp_path, say=said.append) as scribe:
+    with open_scribe(STUDY, ResultsPlace.of(tmp_path), say=said.append) as scribe:
         assert scribe is not None
         for trial in trials[:4]:
             scribe.stored(row(trial), points(trial))
@@ -51,7 +52,7 @@ def test_trials_are_told_as_they_are_stored_and_the_rest_at_the_end(
 def test_a_process_that_dies_costs_nothing_but_the_telling(tmp_path: Path) -> None:
     trials = store_study(tmp_path, STUDY, trials=1)
     said: list[str] = []
-    with open_scribe(STUDY, tmp_path, say=said.append) as scribe:
+    with open_scribe(STUDY, ResultsPlace.of(tmp_path), say=said.append) as scribe:
         assert scribe is not None
         os.kill(scribe._process.pid, signal.SIGKILL)
         scribe._process.wait(60)
@@ -62,13 +63,13 @@ def test_a_process_that_dies_costs_nothing_but_the_telling(tmp_path: Path) -> No
 
 
 def test_no_tool_no_process(tmp_path: Path) -> None:
-    with open_scribe(config(), tmp_path, say=print) as scribe:
+    with open_scribe(config(), ResultsPlace.of(tmp_path), say=print) as scribe:
         assert scribe is None
     assert not list(tmp_path.iterdir())
 
 
 def test_a_scribe_of_a_study_that_never_began_leaves_nothing(tmp_path: Path) -> None:
-    with open_scribe(STUDY, tmp_path, say=print) as scribe:
+    with open_scribe(STUDY, ResultsPlace.of(tmp_path), say=print) as scribe:
         assert isinstance(scribe, Scribe)
     assert scribe._process.poll() == 0
     assert not list(tmp_path.iterdir())
