@@ -14,6 +14,7 @@ from study import crew as crew_module
 from study import team as team_module
 from study.crew import CannotTrain, work
 from study.team import GroupBroken, Team
+from study.training import Training
 from trainers.events import Measured, Progress
 from trainers.memory import DoesNotFit
 
@@ -117,14 +118,15 @@ class Crew:
 def together(train: TrainRank, *names: str, desk: OneByOne | None = None) -> Crew:
     """Train jobs of these names in two ranks."""
     desk = desk or OneByOne()
-    desk.offer([{"trial_id": name, "attempt": 0} for name in names])
+    limits = {"old": 32, "older": 16, "elsewhere": 1}
+    desk.offer([{"trial_id": name, "attempt": 0, "micro_batch_at_most": limits} for name in names])
     table, wire = Table(), Wire()
     left: list[BaseException | None] = [None] * WORLD
 
     def one(rank: int) -> None:
         end = wire.of(rank)
         team = Team(rank=rank, world=WORLD, links=end, store=table, collectives=lambda: end.collectives)
-        mine = team.desk(desk)
+        mine = team.desk(desk, hardware=["old", "older"])
         try:
             work(mine, crew="pair", train=mine.training(lambda job: train(job, rank, end)), facts=FACTS)
         except BaseException as error:
@@ -269,6 +271,24 @@ def test_data_that_one_rank_lacks_are_no_fault_of_the_trial(culprits: tuple[int,
     assert [type(error) for error in crew.left] == [GroupBroken if len(culprits) == 1 else type(None)] * WORLD
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_rank_that_runs_out_of_memory_asks_for_less_on_all(alone: bool) -> None:
+    limits: list[dict[str, int]] = []
+
+    def train(job: Mapping[str, Any], rank: int, end: WireEnd) -> Iterator[Any]:
+        limits.append(job["micro_batch_at_most"])
+        if rank or not alone:
+            raise DoesNotFit("8 are too many", micro_batch_at_most=4)
+        end.all_reduce()
+        yield FINISHED
+
+    crew = together(train, "a")
+    (told,) = [message for message in crew.of("a") if message["kind"] != "lost"]
+    assert (told["kind"], told["micro_batch_at_most"], told["reason"]) == ("too_large", 4, "8 are too many")
+    assert limits == [{"old": 16, "older": 16}] * WORLD  # the smallest known of what the ranks run on
+    assert [type(error) for error in crew.left] == [GroupBroken if alone else type(None)] * WORLD
+
+
 def test_of_several_errors_the_one_that_asks_for_most_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     caught: list[Exception] = []
 
@@ -333,3 +353,16 @@ def test_where_no_evaluation_comes_worker_0_leaves_and_the_group_ends(monkeypatc
     crew = together(train, "a", desk=Deaf())
     assert all(isinstance(error, GroupBroken) for error in crew.left)
     assert [message["kind"] for message in crew.of("a")] == ["advanced"]
+
+
+@pytest.mark.parametrize(("own", "said"), [(True, ""), (False, "does not see file:///gone")])
+def test_checkpoints_that_one_worker_can_not_see_are_kept_by_none(
+    own: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.training.sees", lambda checkpoints: own)
+    monkeypatch.setattr("trainers.agreement.all_say", lambda yes: False)
+    training, job = Training(), {"checkpoints": {"url": "file:///gone"}, "trial_id": "a", "workload": "bowl"}
+    for _ in range(2):
+        keeper, note = training._keeper(job)
+        assert keeper is None
+        assert said in note if said else note == ""
