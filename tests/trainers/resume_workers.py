@@ -98,8 +98,9 @@ def main():
         found[job["name"]] = {"first": first, "second": second}[phase](job, folder, rank)
         trainers.engine._configuration = configuration
     (folder / f"{phase}-{rank}.json").write_text(json.dumps(found))
-    if phase == "first":
-        last_words(next(job for job in jobs if job.get("end")), folder, rank)
+    for job in jobs:
+        if phase == "first" and job.get("end"):
+            last_words(job, folder, rank)
     torch.distributed.destroy_process_group()
 
 

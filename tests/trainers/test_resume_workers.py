@@ -53,14 +53,8 @@ ALIKE = {
         "small-cnn momentum float32 2",
     ],
 }
-QUICK = [
-    "bert-mlm adamw float32 2",
-    "bert-mlm adamw float32 3",
-    "bert-mlm adamw bfloat16 2",
-    "simsiam momentum float32 0",
-    "small-cnn momentum float32 2",
-]
-"""With two workers; the others, and those with one, run in the slow suite alone."""
+QUICK = ["small-cnn adamw float32 3", "small-cnn momentum float32 2"]
+"""With two workers, and nothing of transformers to import; all others run in the slow suite alone."""
 BROKEN = {
     # The newest checkpoint lacks something on one worker alone: both must take the one before.
     "bert-mlm momentum float32 2": "rank-1.safetensors",
@@ -81,8 +75,11 @@ def jobs_of(world, *, thorough):
             job("bert-mlm momentum float32 0", world=1, until=16, end="killed"),
         ]
     names = ALIKE[2] if thorough else QUICK
+    through = [job(name, world=2, trial={"probes": PROBES} if "small-cnn" in name else {}) for name in names]
+    if not thorough:
+        return through
     return [
-        *(job(name, world=2, trial={"probes": PROBES} if "small-cnn" in name else {}) for name in names),
+        *through,
         *(job(name, world=2, until=16) for name in BROKEN),
         job(
             "bert-mlm adamw float32 2 end",
@@ -174,9 +171,10 @@ def test_a_killed_process_goes_on_alike(found):
     assert_alike(through, rest, "bert-mlm momentum float32 0", 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_a_file_that_is_broken_for_one_worker_sends_all_to_the_checkpoint_before(found, name):
-    _, through, rest = found(2)
+    _, through, rest = found(2, thorough=True)
     assert_alike(through, rest, name, 8)
     problems = [one[name.replace(" ", "-")]["problems"] for one in rest]
     said = "rank-1.safetensors has" if "rank-1" in BROKEN[name] else "manifest.json is not what was written"
@@ -184,9 +182,10 @@ def test_a_file_that_is_broken_for_one_worker_sends_all_to_the_checkpoint_before
     assert [len(lines) for lines in problems] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_worker_out_of_memory_has_all_started_again_with_less(found):
     """Worker 1 alone runs out, in backward; the others end with it, and the run goes on from its checkpoint."""
-    codes, through, rest = found(2)
+    codes, through, rest = found(2, thorough=True)
     assert codes[1] == 17
     assert codes[0] not in (0, 17)
     name = "bert-mlm-adamw-float32-2-end"
