@@ -117,13 +117,12 @@ def _kuberay(
     return kuberay_manifest(
         study,
         files,
-        describe(study, out=out),
+        describe(study, out=out, any_versions=any_versions),
         machines=machines,
         image=options.image,
         claim=options.claim,
         secret=options.secret,
         service_account=options.service_account,
-        any_versions=any_versions,
     )
 
 

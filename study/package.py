@@ -29,13 +29,14 @@ class Staged:
     size_bytes: int
 
 
-def describe(study: ResolvedStudy, *, out: str) -> Packaged:
-    """Return what a package made here and now says of itself, whose results go to ``out``."""
+def describe(study: ResolvedStudy, *, out: str, any_versions: bool = False) -> Packaged:
+    """Return what a package made here and now says of itself; for the arguments see ``Packaged``."""
     return Packaged(
         version=code_version(),
         code=code_digest(),
         folder=str(study.folder.resolve()),
         out=out,
+        any_versions=any_versions,
         pins=installed_versions(),
     )
 
@@ -45,14 +46,14 @@ def packaged_yaml(config: StudyConfig) -> str:
     return resolved_yaml(config.model_copy(update={"workload_folder": None}))
 
 
-def stage(study: ResolvedStudy, files: Mapping[str, Path], folder: Path, *, out: str) -> Staged:
+def stage(study: ResolvedStudy, files: Mapping[str, Path], folder: Path, packaged: Packaged) -> Staged:
     """Fill the empty ``folder`` with a package of ``study``.
 
     Args:
         study: resolved.
         files: its own files by their path relative to its folder; see ``study_files``.
         folder: becomes the working folder of the job, and the first place where Python looks for modules.
-        out: where the results go.
+        packaged: what it says of itself; see ``describe``.
     """
     sources = {path.relative_to(ROOT).as_posix(): path for path in code_files()}
     sources |= {f"{STUDY_FOLDER}/{name}": path for name, path in files.items()}
@@ -60,7 +61,6 @@ def stage(study: ResolvedStudy, files: Mapping[str, Path], folder: Path, *, out:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    packaged = describe(study, out=out)
     own = folder / STUDY_FOLDER
     own.mkdir(exist_ok=True)
     (own / STUDY_FILE).write_text(packaged_yaml(study.config), encoding="utf-8")

@@ -31,6 +31,8 @@ class Packaged:
     """The folder there from which relative workload paths start."""
     out: str
     """Where the results go."""
+    any_versions: bool
+    """Whether it may run with other packages, and other code, than there."""
     pins: Mapping[str, str]
     """Versions there of the packages that decide numbers, by name."""
 
@@ -49,7 +51,8 @@ def read_packaged(folder: Path) -> Packaged:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         text = {name: str(values[name]) for name in ("version", "code", "folder", "out")}
-        return Packaged(**text, pins={str(name): str(version) for name, version in values["pins"].items()})
+        pins = {str(name): str(version) for name, version in values["pins"].items()}
+        return Packaged(**text, any_versions=values["any_versions"] is True, pins=pins)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path}: must be what 'batchlaw submit' writes beside a packaged study, but can't be read "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Mapping
+
+from .packaged import packaged
 
 PINNED = (
     "deepspeed",
@@ -46,6 +49,13 @@ def differences(pins: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
         for name, version in pins.items()
         if here.get(name) != version
     ]
+
+
+@functools.cache
+def unlike_the_package() -> list[str]:
+    """Return in words where this machine is not as pinned by the package that the running code is part of, if it is."""
+    package = packaged()
+    return [] if package is None or package.any_versions else differences(package.pins, installed_versions())
 
 
 def requirements(pins: Mapping[str, str]) -> list[str]:

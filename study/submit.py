@@ -11,7 +11,7 @@ from .config import StudyConfig
 from .errors import ConfigError
 from .job_server import STOP_SECONDS, Job, JobServer
 from .locations import passwords
-from .package import Staged, stage
+from .package import Staged, describe, stage
 from .packaged import STUDY_FOLDER
 from .pins import requirements
 from .resolve import ResolvedStudy
@@ -68,7 +68,6 @@ def entrypoint(submission: Submission) -> str:
     ``exec`` lets the signal that stops the job reach Python.
     """
     words = ["exec", "python", "-m", "study.submitted", STUDY_FOLDER]
-    words += ["--any-versions"] if submission.any_versions else []
     words += ["--retry-failed"] if submission.retry_failed else []
     return " ".join(words)
 
@@ -80,8 +79,9 @@ def submit(server: JobServer, submission: Submission) -> tuple[str, Staged]:
         ConfigError: the server refuses it.
     """
     name = submission.study.config.name
+    package = describe(submission.study, out=submission.out, any_versions=submission.any_versions)
     with tempfile.TemporaryDirectory(prefix="batchlaw-package-") as folder:
-        staged = stage(submission.study, submission.files, Path(folder), out=submission.out)
+        staged = stage(submission.study, submission.files, Path(folder), package)
         job = server.submit(
             Path(folder),
             name=f"batchlaw-{name}",

@@ -41,12 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Check the versions, then run the study as ``batchlaw run`` does on the cluster that this machine belongs to."""
     parser = argparse.ArgumentParser(prog="python -m study.submitted")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--any-versions", action="store_true")
     parser.add_argument("--retry-failed", action="store_true")
     chosen = parser.parse_args(arguments)
     try:
         package = read_packaged(chosen.folder)
-        if not chosen.any_versions:
+        if not package.any_versions:
             check_versions(package)
     except ConfigError as error:
         line(f"batchlaw: {error}", err=True)

@@ -16,6 +16,7 @@ from .crew import CannotTrain, Noted
 from .desk import Job
 from .errors import first_line
 from .packaged import arrived
+from .pins import unlike_the_package
 from .version import code_digest
 
 
@@ -45,7 +46,7 @@ class Training:
                 the hardware.
 
         Raises:
-            CannotTrain: the workload's data can't be had here.
+            CannotTrain: the workload's data can't be had here, or packages have other versions than were pinned.
         """
         from trainers.errors import DataError
         from trainers.loop import train
@@ -55,6 +56,11 @@ class Training:
         from trainers.settings import TrainSettings
         from trainers.workloads import load_workload
 
+        if unlike_the_package():
+            raise CannotTrain(
+                f"process {os.getpid()} on {socket.gethostname()} must have the packages that the study was submitted "
+                f"with, but has {', '.join(unlike_the_package())}"
+            )
         spec = json.loads(job["spec"])
         # Loading a workload may read a data set; trials that share it share the object.
         key = json.dumps([job["workload"], spec["workload_settings"]], sort_keys=True)

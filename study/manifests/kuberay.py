@@ -48,7 +48,6 @@ def kuberay_manifest(
     claim: str | None = None,
     secret: str | None = None,
     service_account: str | None = None,
-    any_versions: bool = False,
 ) -> str:
     """Return the manifest as YAML: a ConfigMap, a NetworkPolicy and a RayJob.
 
@@ -61,7 +60,6 @@ def kuberay_manifest(
         claim: a PersistentVolumeClaim, mounted where the results go.
         secret: whose keys become variables of every pod, such as those of an object store.
         service_account: of every pod.
-        any_versions: whether the job also runs with other versions.
 
     Raises:
         ConfigError: the study's files are too large for a ConfigMap, or the results would lie inside a pod.
@@ -74,14 +72,13 @@ def kuberay_manifest(
         )
     config_map, items = _config_map(name, study, files, packaged)
     pod = _Pods(name, image, items, packaged.out, claim, secret, service_account)
-    flags = " --any-versions" if any_versions else ""
     ray = packaged.pins.get("ray", "")
     job = {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {"name": name, "labels": {_LABEL: name}},
         "spec": {
-            "entrypoint": f"python -m study.submitted {STUDY_PATH}{flags}",
+            "entrypoint": f"python -m study.submitted {STUDY_PATH}",
             "runtimeEnvYAML": yaml_text({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}),
             "submissionMode": "SidecarMode",
             "shutdownAfterJobFinishes": True,

@@ -27,7 +27,7 @@ from .studies import Study, resolved_config
 
 TOKEN = "correct0horse0battery0staple"
 SENTINEL = "sentinel-4711"
-NEEDS = {"workers": 2, "gpus_per_worker": 0.5, "custom": {"a100": 1, "odd name's": 0.5}, "memory_gib_per_worker": 3}
+NEEDS = {"workers": 2, "gpus_per_worker": 1.0, "custom": {"a100": 1, "odd name's": 0.5}, "memory_gib_per_worker": 3}
 EVIL = "/data/a b; touch $(x) 'y' \"z\""
 
 
@@ -136,8 +136,8 @@ def test_a_ray_jobs_pods_have_what_a_trial_needs(study: Study) -> None:
     _, _, job = kuberay(study.write(resources=NEEDS), "--out", "s3://b", "--secret", "keys", "--service-account", "me")
     worker = groups(job)[1]
     [container] = worker["template"]["spec"]["containers"]
-    # Two workers with 1 CPU, half a GPU and 3 GiB; 4 GiB more for Ray itself.
-    expected = {"cpu": "2", "memory": "10240Mi", "nvidia.com/gpu": "1"}
+    # Two workers with 1 CPU, 1 GPU and 3 GiB; 4 GiB more for Ray itself.
+    expected = {"cpu": "2", "memory": "10240Mi", "nvidia.com/gpu": "2"}
     assert container["resources"] == {"requests": expected, "limits": expected}
     assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
     assert worker["template"]["spec"]["serviceAccountName"] == "me"
@@ -249,7 +249,7 @@ def test_a_slurm_script_starts_ray_and_the_study(study: Study, monkeypatch: pyte
     folder.mkdir()
     path = Path(shutil.move(study.write(resources=NEEDS), folder / "my study.yaml"))
     shutil.copy(study.folder / "bowl.py", folder)
-    options = ("--nodes", 2, "--cpus-per-node", 8, "--gpus-per-node", 1, "--partition", "gpu", "--time", "1-12:00:00")
+    options = ("--nodes", 2, "--cpus-per-node", 8, "--gpus-per-node", 2, "--partition", "gpu", "--time", "1-12:00:00")
     script = written(path, "--slurm", "--out", EVIL, *options)
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
@@ -262,8 +262,8 @@ def test_a_slurm_script_starts_ray_and_the_study(study: Study, monkeypatch: pyte
     words = heard.read_text().split("\0")[:-1]
     ray, batchlaw = words[: words.index("--")], words[words.index("--") + 1 :]
     assert ray[:5] == ["symmetric-run", "--address", "node-3:24567", "--min-nodes", "2"]
-    assert {"--dashboard-host=127.0.0.1", "--num-cpus=8", "--num-gpus=1"} <= set(ray)
-    # One GPU holds two workers of half a GPU each.
+    assert {"--dashboard-host=127.0.0.1", "--num-cpus=8", "--num-gpus=2"} <= set(ray)
+    # Two workers fit on a node.
     assert [json.loads(word[12:]) for word in ray if word.startswith("--resources=")] == [{"a100": 2, "odd name's": 1}]
     assert batchlaw == ["batchlaw", "run", str(path), "--out", EVIL, "--address", "node-3:24567"]
     had = dict(item.partition("=")[::2] for item in Path(f"{heard}.env").read_text().split("\0"))
@@ -271,7 +271,7 @@ def test_a_slurm_script_starts_ray_and_the_study(study: Study, monkeypatch: pyte
     assert len(bytes.fromhex(had["RAY_AUTH_TOKEN"])) == 32
     assert had["RAY_AUTH_TOKEN"] not in str(words)
     directives = {line for line in script.splitlines() if line.startswith("#SBATCH")}
-    assert {"#SBATCH --nodes=2", "#SBATCH --gpus-per-node=1", "#SBATCH --partition=gpu"} <= directives
+    assert {"#SBATCH --nodes=2", "#SBATCH --gpus-per-node=2", "#SBATCH --partition=gpu"} <= directives
     assert {"#SBATCH --time=1-12:00:00", "#SBATCH --exclusive", "#SBATCH --cpus-per-task=8"} <= directives
     assert {path.name for path in folder.iterdir()} == {"bowl.py", "my study.yaml"}  # no command of a name was run
 
@@ -295,8 +295,8 @@ def config(**resources: Any) -> StudyConfig:
         ({}, 1, 1, 0),
         ({"workers": 4, "cpus_per_worker": 2}, 1, 8, 0),
         ({"workers": 4, "cpus_per_worker": 2}, 3, 4, 0),  # two workers on a node: 2, 2, 0
-        ({"workers": 3, "gpus_per_worker": 0.5}, 1, 3, 2),
-        ({"workers": 2, "gpus_per_worker": 2}, 2, 1, 2),
+        ({"gpus_per_worker": 0.5}, 1, 1, 1),
+        ({"workers": 2, "gpus_per_worker": 2.0}, 2, 1, 2),
     ],
 )
 def test_machines_hold_one_trial_unless_more_is_asked_for(
@@ -306,11 +306,18 @@ def test_machines_hold_one_trial_unless_more_is_asked_for(
     assert (machines.nodes, machines.cpus, machines.gpus) == (nodes, cpus, gpus)
 
 
+@pytest.mark.parametrize(("gpus", "workers"), [(1, 1), (3, 3)])
+def test_a_part_of_a_gpu_lies_on_one_gpu(gpus: int, workers: int) -> None:
+    needs = config(gpus_per_worker=0.6, custom={"licence": 1.0})  # three GPUs are five times 0.6, but hold three workers
+    machines = machines_for(needs, nodes=1, cpus=8, gpus=gpus, memory_gib=None)
+    assert machines.custom == {"licence": workers}
+
+
 @pytest.mark.parametrize(
     ("resources", "given"),
     [
         ({"cpus_per_worker": 4}, {"cpus": 3}),
-        ({"workers": 3, "gpus_per_worker": 0.6}, {"gpus": 1}),  # two parts of 0.6 are no GPU
+        ({"workers": 3, "gpus_per_worker": 1.0}, {"gpus": 2}),
         ({"workers": 4, "one_node": True}, {"cpus": 2, "nodes": 2}),
         ({"memory_gib_per_worker": 16}, {"memory_gib": 8.0}),
     ],

@@ -1,5 +1,6 @@
 """What is packaged of a study, and that it is the same study on the other side."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from study import package
+from study import package, training
+from study import pins as pins_module
 from study import study_files as study_files_module
+from study.crew import CannotTrain
 from study.design import Design
 from study.errors import ConfigError
 from study.loading import load_study
 from study.package import describe, stage
 from study.packaged import PACKAGED_FILE, ROOT, STUDY_FOLDER, arrived, read_packaged, travelling
-from study.pins import PINNED, differences, installed_versions, public, requirements
+from study.pins import PINNED, differences, installed_versions, public, requirements, unlike_the_package
 from study.resolve import ResolvedStudy, resolve
 from study.study_files import study_files
 from study.submitted import check_versions
@@ -50,7 +53,7 @@ def crowded(study: Study) -> ResolvedStudy:
 
 def test_a_package_holds_the_code_the_study_and_its_own_files(crowded: ResolvedStudy, tmp_path: Path) -> None:
     folder = tmp_path / "package"
-    staged = stage(crowded, study_files(crowded), folder, out="/data/x")
+    staged = stage(crowded, study_files(crowded), folder, describe(crowded, out="/data/x"))
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     own = {name.removeprefix(f"{STUDY_FOLDER}/") for name in files if name.startswith(STUDY_FOLDER)}
     assert own == {"bowl.py", "helper.py", "parts/__init__.py", "parts/deep/more.py", "study.yaml", "packaged.json"}
@@ -75,7 +78,7 @@ def test_the_packaged_code_runs_by_itself_and_says_where_it_is_from(
 ) -> None:
     monkeypatch.setattr(package, "code_version", lambda: "0.1.0+gfeed")
     config = resolved(study)
-    staged = stage(config, study_files(config), tmp_path / "package", out="s3://bucket/x")
+    staged = stage(config, study_files(config), tmp_path / "package", describe(config, out="s3://bucket/x"))
     program = (
         "import json, study.version as v, study.packaged as p, study.loading as l, study.resolve as r, pathlib\n"
         "s = r.resolve(l.load_study(pathlib.Path('submitted_study/study.yaml')))\n"
@@ -93,7 +96,7 @@ def test_the_packaged_code_runs_by_itself_and_says_where_it_is_from(
 
 def test_the_packaged_study_has_the_same_trials(study: Study, tmp_path: Path) -> None:
     config = resolved(study)
-    folder = stage(config, study_files(config), tmp_path / "package", out="/x").folder
+    folder = stage(config, study_files(config), tmp_path / "package", describe(config, out="/x")).folder
     loaded = load_study(folder / STUDY_FOLDER / "study.yaml")
     assert loaded.folder == folder / STUDY_FOLDER
     before, after = ([trial.trial_id for trial in Design(c).trials({})] for c in (config.config, loaded.config))
@@ -138,7 +141,12 @@ def test_locations_travel_between_copies_of_the_package() -> None:
 
 
 def test_a_package_must_say_what_it_is(tmp_path: Path) -> None:
-    for text in ("", "[]", '{"version": "1"}', '{"version": "1", "code": "", "folder": "", "out": "", "pins": 3}'):
+    for text in (
+        "",
+        "[]",
+        '{"version": "1"}',
+        '{"version": "1", "code": "", "folder": "", "out": "", "any_versions": false, "pins": 3}',
+    ):
         (tmp_path / PACKAGED_FILE).write_text(text)
         with pytest.raises(ConfigError, match="submit the study again"):
             read_packaged(tmp_path)
@@ -173,6 +181,20 @@ def test_a_job_ends_where_versions_differ(study: Study, change: dict[str, object
     (study.folder / PACKAGED_FILE).write_text(json.dumps(values))
     with pytest.raises(ConfigError, match=message):
         check_versions(read_packaged(study.folder))
+
+
+def test_a_worker_with_other_packages_takes_no_trial(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = describe(resolved(study), out="/x")
+    for change, refuses in [({}, False), ({"pins": {"numpy": "1.0"}}, True)]:
+        for any_versions in (False, True):
+            other = dataclasses.replace(described, any_versions=any_versions, **change)
+            monkeypatch.setattr(pins_module, "packaged", lambda other=other: other)
+            unlike_the_package.cache_clear()
+            assert bool(unlike_the_package()) == (refuses and not any_versions)
+    monkeypatch.setattr(training, "unlike_the_package", lambda: ["numpy 2.4 (pinned to 1.0)"])
+    with pytest.raises(CannotTrain, match=r"process \d+ on .* has numpy 2\.4 \(pinned to 1\.0\)"):
+        next(training.Training().events({}))
+    unlike_the_package.cache_clear()
 
 
 def test_this_code_is_no_package() -> None:

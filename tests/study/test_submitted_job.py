@@ -5,13 +5,13 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
-import requests
 from typer.testing import CliRunner, Result
 
 from results import ResultStore
@@ -127,7 +127,9 @@ def test_a_study_is_submitted_followed_read_and_stopped(
     assert "report: " in printed
     assert stored(first) == 8
 
-    jobs = requests.get(f"{head.address}/api/jobs/", headers={"Authorization": f"Bearer {head.token}"}, timeout=30).text
+    asked = urllib.request.Request(f"{head.address}/api/jobs/", headers={"Authorization": f"Bearer {head.token}"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        jobs = answer.read().decode()
     assert jobs.count('"STOPPED"') == jobs.count('"SUCCEEDED"') == 1
     kept = [file.read_bytes().decode(errors="replace") for file in (*files(first), *files(second))]
     told = [jobs, printed, error, sent.output, stopped.output]
