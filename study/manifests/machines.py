@@ -27,13 +27,13 @@ class Machines:
 def machines_for(
     config: StudyConfig, *, nodes: int, cpus: int | None, gpus: int | None, memory_gib: float | None
 ) -> Machines:
-    """Return the machines for a study; what is None is as much as one trial needs on one machine.
+    """Return the machines for a resolved study; what is None is as much as one trial needs of one machine.
 
     Raises:
         ConfigError: they hold no trial.
     """
     need = config.resources
-    workers = need.workers or max(int(sweep.engine.get("workers", 1)) for sweep in config.sweeps)
+    workers = need.workers or 1
     each = math.ceil(workers / nodes)
     cpus = each * need.cpus_per_worker if cpus is None else cpus
     gpus = math.ceil(each * need.gpus_per_worker) if gpus is None else gpus

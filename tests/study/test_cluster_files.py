@@ -308,7 +308,9 @@ def test_machines_hold_one_trial_unless_more_is_asked_for(
 
 @pytest.mark.parametrize(("gpus", "workers"), [(1, 1), (3, 3)])
 def test_a_part_of_a_gpu_lies_on_one_gpu(gpus: int, workers: int) -> None:
-    needs = config(gpus_per_worker=0.6, custom={"licence": 1.0})  # three GPUs are five times 0.6, but hold three workers
+    needs = config(
+        gpus_per_worker=0.6, custom={"licence": 1.0}
+    )  # three GPUs are five times 0.6, but hold three workers
     machines = machines_for(needs, nodes=1, cpus=8, gpus=gpus, memory_gib=None)
     assert machines.custom == {"licence": workers}
 
