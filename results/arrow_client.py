@@ -42,22 +42,11 @@ class ArrowClient(ArrowFSWrapper):
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
         """Do nothing."""
 
-    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:  # noqa: ARG002
-        """Remove a file, or, if ``recursive``, also all that lies below; what isn't there is gone already."""
+    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Remove a file, or, if ``recursive``, all that lies below; what isn't there is gone already."""
+        # Google's client takes a folder's files away, and then misses an object for the folder, which nobody made.
         with contextlib.suppress(FileNotFoundError):
-            if recursive and self.fs.type_name != "gcs":
-                # Also the empty objects that stand for folders, which this client makes when a folder's last file goes.
-                self.fs.delete_dir(path)
-                return
-        from pyarrow.fs import FileSelector, FileType
-
-        found = [path]
-        if recursive:
-            below = self.fs.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
-            found += [info.path for info in below if info.type is FileType.File]
-        for name in reversed(found):
-            with contextlib.suppress(FileNotFoundError):
-                self.fs.delete_file(name)
+            super().rm(path, recursive=recursive, maxdepth=maxdepth)
 
 
 def _right_inside(path: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
