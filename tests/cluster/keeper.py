@@ -15,6 +15,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 OBJECT_STORE_BYTES = 80 * 10**6
+JOIN_SECONDS = 120.0
 QUICK_HEALTH_CHECKS = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
@@ -58,7 +59,8 @@ class Keeper:
             }
             if self._dashboard_port is not None:
                 settings["dashboard_port"] = self._dashboard_port
-        node = self._cluster.add_node(**settings)
+        node = self._cluster.add_node(wait=False, **settings)
+        self._cluster._wait_for_node(node, timeout=JOIN_SECONDS)
         for processes in node.all_processes.values():
             self._children |= {each.process.pid for each in processes}
         raylet = node.all_processes["raylet"][0].process.pid

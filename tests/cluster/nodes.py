@@ -24,7 +24,7 @@ import psutil
 
 from trainers.data.fetch import cache_folder
 
-from .processes import free_port, kill_tree, wait_for
+from .processes import free_port, kill_tree, processes_with, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DESK = "DeskActor"
@@ -185,7 +185,17 @@ class Nodes:
     def processes(self) -> list[psutil.Process]:
         """Return all processes of the cluster, the dead that nobody has buried too, and orphans."""
         self._ask("reap")
+        return self._tree()
+
+    def _tree(self) -> list[psutil.Process]:
         return psutil.Process(self._keeper.pid).children(recursive=True)
+
+    def strays(self) -> list[psutil.Process]:
+        """Return all processes that know the cluster's token and are not of the cluster: drivers and their children."""
+        own = {self._keeper.pid, *(process.pid for process in self._tree())}
+        return [
+            each for each in processes_with("RAY_AUTH_TOKEN", self.environment["RAY_AUTH_TOKEN"]) if each.pid not in own
+        ]
 
     def leftovers(self) -> list[str]:
         """Return what no driver should leave behind when it has ended, a line each; empty where all is well."""
@@ -201,6 +211,7 @@ class Nodes:
                     found.append(f"process {process.pid}, {title.strip()}")
             except psutil.NoSuchProcess:
                 continue
+        found += [f"process {each.pid}, {each.name()}" for each in self.strays()]
         found += [str(path) for path in self.home.iterdir()]
         return found + [str(path) for path in self.temporary.iterdir() if not OF_LIBRARIES.fullmatch(path.name)]
 
@@ -219,6 +230,8 @@ class Nodes:
     def close(self) -> None:
         """Kill every process and remove every file."""
         if self._keeper.poll() is None:
+            for process in self.strays():
+                kill_tree(process.pid)
             kill_tree(self._keeper.pid, wait=True)
         self._keeper.wait()
         for pipe in (self._keeper.stdin, self._keeper.stdout):

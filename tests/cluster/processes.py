@@ -21,12 +21,25 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def processes_with(name: str, value: str) -> list[psutil.Process]:
+    """Return all processes of this machine with this variable in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(name) == value:
+                found.append(process)
+    return found
+
+
 def kill_tree(pid: int, *, wait: bool = False) -> None:
     """Kill a process and all below it, none of which gets a chance to do anything about it."""
-    root = psutil.Process(pid)
+    try:
+        root = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
     stopped: dict[int, psutil.Process] = {}
     while True:  # a process may start another one until it is stopped
-        new = [each for each in (root, *root.children(recursive=True)) if each.pid not in stopped]
+        new = [each for each in (root, *_below(root)) if each.pid not in stopped]
         if not new:
             break
         for each in new:
@@ -36,6 +49,12 @@ def kill_tree(pid: int, *, wait: bool = False) -> None:
         _signal(each, signal.SIGKILL)
     if wait:
         psutil.wait_procs(list(stopped.values()), timeout=PATIENCE_SECONDS)
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.children(recursive=True)
+    return []
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

@@ -6,13 +6,11 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
+import psutil
 
 from .nodes import Node, Nodes
 from .processes import wait_for
 from .struck_study import StruckStudy
-
-psutil = pytest.importorskip("psutil")
 
 
 def node_of(nodes: Nodes, pid: int) -> Node:

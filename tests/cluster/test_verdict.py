@@ -17,7 +17,7 @@ import pytest
 from results import ResultStore
 from tests.results.rows import points, row
 
-from .campaign import KINDS, TRIALS_A_SEED, plan, sweeps
+from .strikes import KINDS, TRIALS_A_SEED, plan, sweeps
 from .verdict import Verdict, judge
 
 IDS = [f"{number:016x}" for number in range(6)]
