@@ -44,6 +44,9 @@ class Keeper:
             "resources": resources,
             "object_store_memory": OBJECT_STORE_BYTES,
             "env_vars": environment,
+            # Machines don't share the folder that a job's code is unpacked into; these nodes would take it away from
+            # each other.
+            "runtime_env_dir_name": f"runtime_resources-{len(self._cluster.list_all_nodes())}",
         }
         if self._cluster.head_node is None:
             settings |= {

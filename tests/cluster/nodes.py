@@ -76,6 +76,7 @@ class Nodes:
             "BATCHLAW_CACHE": str(cache_folder()),  # data may be read from where they are
             "HOME": str(self.home),
             "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # a job's python is the first one there
             "PYTHONPATH": str(REPOSITORY),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),

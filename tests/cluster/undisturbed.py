@@ -1,11 +1,17 @@
-"""``python -m tests.cluster.undisturbed STUDY OUT``: a study in one process and without Ray; nothing can befall it."""
+"""``python -m tests.cluster.undisturbed STUDY OUT``: a study without Ray, so that nothing can befall it.
+
+One process trains, or several that torchrun's variables (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT) make a group.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from results import ResultStore
 from results.schema import canonical_json
@@ -20,6 +26,7 @@ from study.loading import load_study
 from study.outcomes import Outcomes
 from study.recorder import Recorder
 from study.resolve import locate_workload, resolve
+from study.team import Team
 from study.training import Training
 
 
@@ -68,7 +75,13 @@ def main(path: Path, out: Path) -> None:
     desk.dispatch.hand_out()
     training = Training()
     training.prepare(cpus=1, gpus=0)
-    work(desk, crew="alone", train=training.events, facts=facts())
+    if "RANK" not in os.environ:
+        work(desk, crew="alone", train=training.events, facts=facts())
+    else:
+        torch.distributed.init_process_group("gloo")
+        shared = Team.of_process_group().desk(desk)  # only worker 0 comes to its desk
+        work(shared, crew="alone", train=shared.training(training.events), facts=facts())
+        torch.distributed.destroy_process_group()
     store.compact()
 
 

@@ -118,7 +118,8 @@ def test_the_token_may_be_in_a_file(server: JobServerStub, study: Study, monkeyp
     file.write_text(" \n")
     assert_one_line(submit(path, server, "--out", "/x"), "must hold a token", "holds none")
     file.write_text(f"{TOKEN}\n")
-    assert submit(path, server, "--out", "/x").exit_code == 0
+    done = submit(path, server, "--out", "/x")
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize(
@@ -159,9 +160,9 @@ def test_a_variable_in_place_of_a_password_is_sent_as_it_is(
     server: JobServerStub, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PASSWORD", SENTINEL)
-    path = study.write()
-    path.write_text("loggers: {optuna: 'postgresql://u:${PASSWORD}@h/d'}\n" + path.read_text())
-    assert submit(path, server, "--out", "/x").exit_code == 0
+    path = study.write(loggers={"optuna": "postgresql://u:${PASSWORD}@h/d"})
+    done = submit(path, server, "--out", "/x")
+    assert done.exit_code == 0, done.output
     package = zipfile.ZipFile(io.BytesIO(server.uploads[0]))
     sent = package.read("submitted_study/study.yaml").decode()
     assert "${PASSWORD}" in sent
@@ -229,7 +230,8 @@ def test_a_study_runs_once_and_is_stopped_by_its_name(server: JobServerStub, stu
     server.add("other-place", status="RUNNING", batchlaw_study="bowls", batchlaw_out="/y")
     server.add("ended", status="FAILED", batchlaw_study="bowls", batchlaw_out="/x")
     assert_one_line(submit(path, server, "--out", "/x", "--stop"), "no job of the study bowls into /x runs there")
-    assert submit(path, server, "--out", "/x").exit_code == 0
+    done = submit(path, server, "--out", "/x")
+    assert done.exit_code == 0, done.output
     [name] = set(server.jobs) - {"other-study", "other-place", "ended"}
     assert_one_line(submit(path, server, "--out", "/x"), "one job at a time may write to /x", name)
     result = submit(path, server, "--out", "/x", "--stop")
