@@ -13,7 +13,7 @@ from pathlib import Path
 from results import Storage, open_storage
 
 from .errors import ConfigError
-from .lease import Lease
+from .lease import CLAIMS, Lease
 from .terminal import line
 
 LOCK_FILE = ".lock"
@@ -54,6 +54,8 @@ def locked(place: Storage | Path | str) -> Iterator[Check]:
         else:
             yield lambda: None
     finally:
+        with contextlib.suppress(OSError):
+            (folder / CLAIMS).rmdir()  # empty, and there only if a lease was held
         if descriptor is not None:
             (folder / LOCK_FILE).unlink(missing_ok=True)
             os.close(descriptor)

@@ -115,6 +115,24 @@ def test_a_claim_written_again_by_a_holder_that_woke_up_gives_it_nothing(world: 
     assert world.storage.names(CLAIMS) == [second._name]
 
 
+def test_a_claim_that_was_taken_away_before_it_was_seen_is_asked_for_again(world: World) -> None:
+    """By one that took it for abandoned, and that is gone itself since."""
+    lease = world.lease()
+    read = lease._read_claims
+    listings: list[int] = []
+
+    def lose_the_first(storage: Storage) -> dict[str, bytes]:
+        listings.append(1)
+        if len(listings) == 1:
+            storage.remove(f"{CLAIMS}/{lease._name}")
+        return read(storage)
+
+    lease._read_claims = lose_the_first  # type: ignore[method-assign]
+    lease.acquire()
+    assert len(listings) == 2
+    assert world.storage.names(CLAIMS) == [lease._name]
+
+
 def test_a_holder_that_is_awake_never_yields_to_one_that_asks(world: World) -> None:
     first, second = world.elsewhere(), world.elsewhere(pid=5)
     first.acquire()

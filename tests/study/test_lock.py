@@ -1,5 +1,6 @@
 """One run at a time in a folder of results."""
 
+import errno
 import os
 import signal
 import socket
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from study.errors import ConfigError
-from study.lock import LOCK_FILE, locked
+from study.lease import CLAIMS
+from study.lock import LOCK_FILE, is_shared, locked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -91,3 +93,47 @@ def test_a_lock_that_was_removed_meanwhile_guards_nothing_and_is_taken_anew(
         assert len(calls) == 2
         with pytest.raises(ConfigError), locked(tmp_path):
             pass
+
+
+def test_where_there_are_no_locks_or_each_machine_has_its_own_a_claim_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    for broken in ("study.lock.fcntl.flock", "study.lock.is_shared"):
+        with monkeypatch.context() as patched:
+            patched.setattr(broken, refuse if broken.endswith("flock") else lambda _: True)
+            with locked(tmp_path) as check:
+                assert len(list((tmp_path / CLAIMS).iterdir())) == 1
+                check()
+                with pytest.raises(ConfigError, match=f"but process {os.getpid()} on"), locked(tmp_path):
+                    pass
+        assert list(tmp_path.iterdir()) == []
+
+
+MOUNTS = r"""
+22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+30 22 0:40 / /shared rw shared:1 - nfs4 server:/export rw
+31 22 0:41 / /with\040space rw - fuse.sshfs host:/ rw
+32 30 8:2 / /shared/scratch rw - xfs /dev/sdb1 rw
+33 22 0:42 / /sharedness rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "shared"),
+    [
+        ("/", False),
+        ("/home/me", False),
+        ("/shared", True),
+        ("/shared/me/results", True),
+        ("/with space/results", True),
+        ("/shared/scratch/results", False),
+        ("/sharedness", False),
+    ],
+)
+def test_file_systems_that_machines_share_are_known_by_their_kind(folder: str, shared: bool, tmp_path: Path) -> None:
+    (tmp_path / "mountinfo").write_text(MOUNTS.lstrip())
+    assert is_shared(Path(folder), tmp_path / "mountinfo") is shared
+    assert is_shared(Path(folder), tmp_path / "nothing") is False
