@@ -98,9 +98,8 @@ def main():
         found[job["name"]] = {"first": first, "second": second}[phase](job, folder, rank)
         trainers.engine._configuration = configuration
     (folder / f"{phase}-{rank}.json").write_text(json.dumps(found))
-    for job in jobs:
-        if phase == "first" and job.get("end"):
-            last_words(job, folder, rank)
+    if phase == "first":
+        last_words(next(job for job in jobs if job.get("end")), folder, rank)
     torch.distributed.destroy_process_group()
 
 

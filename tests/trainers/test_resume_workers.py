@@ -1,4 +1,7 @@
-"""Runs on one and two workers that end, and go on in new processes: bit for bit the runs that went through."""
+"""Runs on one and two workers that end, and go on in new processes: bit for bit the runs that went through.
+
+In the slow suite: the processes alone cost minutes. A study with two workers that goes on is in the default one.
+"""
 
 import json
 import os
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 UNTIL = 8
 
@@ -53,8 +57,6 @@ ALIKE = {
         "small-cnn momentum float32 2",
     ],
 }
-QUICK = ["small-cnn adamw float32 3", "small-cnn momentum float32 2"]
-"""With two workers, and nothing of transformers to import; all others run in the slow suite alone."""
 BROKEN = {
     # The newest checkpoint lacks something on one worker alone: both must take the one before.
     "bert-mlm momentum float32 2": "rank-1.safetensors",
@@ -68,18 +70,14 @@ CROSSED = [
 ] + [f"bert-mlm {optimizer} {dtype} 0" for optimizer in ("lamb", "muon") for dtype in ("float32", "bfloat16")]
 
 
-def jobs_of(world, *, thorough):
+def jobs_of(world):
     if world == 1:
         return [
             *(job(name, world=1) for name in ALIKE[1]),
             job("bert-mlm momentum float32 0", world=1, until=16, end="killed"),
         ]
-    names = ALIKE[2] if thorough else QUICK
-    through = [job(name, world=2, trial={"probes": PROBES} if "small-cnn" in name else {}) for name in names]
-    if not thorough:
-        return through
     return [
-        *through,
+        *(job(name, world=2, trial={"probes": PROBES} if "small-cnn" in name else {}) for name in ALIKE[2]),
         *(job(name, world=2, until=16) for name in BROKEN),
         job(
             "bert-mlm adamw float32 2 end",
@@ -132,13 +130,15 @@ def both_phases(world, jobs, folder):
     return codes, through, rest
 
 
+@cache
+def _found(world, folder):
+    return both_phases(world, jobs_of(world), folder)
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    @cache
-    def run(world, *, thorough=False):
-        return both_phases(world, jobs_of(world, thorough=thorough), tmp_path_factory.mktemp(f"workers{world}"))
-
-    return run
+    folders = {world: tmp_path_factory.mktemp(f"workers{world}") for world in (1, 2)}
+    return lambda world: _found(world, folders[world])
 
 
 def assert_alike(through, rest, name, step):
@@ -149,32 +149,22 @@ def assert_alike(through, rest, name, step):
         assert other[name]["left"] == one[name]["left"]
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_new_processes_go_on_alike(found, name):
-    _, through, rest = found(2)
-    assert_alike(through, rest, name, UNTIL)
-    assert all(one[name.replace(" ", "-")]["problems"] == [] for one in rest)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("world", "name"), [(world, name) for world in ALIKE for name in ALIKE[world]])
-def test_new_processes_of_every_kind_go_on_alike(found, world, name):
-    _, through, rest = found(world, thorough=True)
+def test_new_processes_go_on_alike(found, world, name):
+    _, through, rest = found(world)
     assert_alike(through, rest, name, UNTIL)
     assert all(one[name.replace(" ", "-")]["problems"] == [] for one in rest)
 
 
-@pytest.mark.slow
 def test_a_killed_process_goes_on_alike(found):
-    codes, through, rest = found(1, thorough=True)
+    codes, through, rest = found(1)
     assert codes == [-signal.SIGKILL]
     assert_alike(through, rest, "bert-mlm momentum float32 0", 16)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_a_file_that_is_broken_for_one_worker_sends_all_to_the_checkpoint_before(found, name):
-    _, through, rest = found(2, thorough=True)
+    _, through, rest = found(2)
     assert_alike(through, rest, name, 8)
     problems = [one[name.replace(" ", "-")]["problems"] for one in rest]
     said = "rank-1.safetensors has" if "rank-1" in BROKEN[name] else "manifest.json is not what was written"
@@ -182,10 +172,9 @@ def test_a_file_that_is_broken_for_one_worker_sends_all_to_the_checkpoint_before
     assert [len(lines) for lines in problems] == [1, 1]
 
 
-@pytest.mark.slow
 def test_a_worker_out_of_memory_has_all_started_again_with_less(found):
     """Worker 1 alone runs out, in backward; the others end with it, and the run goes on from its checkpoint."""
-    codes, through, rest = found(2, thorough=True)
+    codes, through, rest = found(2)
     assert codes[1] == 17
     assert codes[0] not in (0, 17)
     name = "bert-mlm-adamw-float32-2-end"
@@ -196,7 +185,6 @@ def test_a_worker_out_of_memory_has_all_started_again_with_less(found):
             assert mine == pytest.approx(whole, rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", [1, 2])
 def test_every_optimiser_type_and_stage_goes_on_alike_in_new_processes(world, tmp_path):
     jobs = [job(name, world=world) for name in CROSSED]
