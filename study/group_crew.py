@@ -23,6 +23,7 @@ from .placement import PlacementGroups, groups_of_this_job
 from .resources import Resources
 from .scratch import scratch_folder
 from .team import GroupBroken, Team
+from .team_desk import TeamDesk
 from .training import Training
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     other = next((told for told in known if told["code"] != config["code"]), known[0])
     most = config["most_trials"]
     remote = RemoteDesk(config["desk"]) if most is None else _Leaving(config["desk"], most)
-    desk = team.desk(remote, hardware=[told["hardware"] for told in known])
+    desk = TeamDesk(remote, team, hardware=[told["hardware"] for told in known])
     try:
         work(desk, crew=config["crew"], train=desk.training(training.events), facts=other)
     except GroupBroken as error:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
-from study import team as team_module
+from study import team_desk
 from study.crew import work
 from study.team import GroupBroken, Team
+from study.team_desk import TeamDesk
 from study.training import Training
 
 from .test_crew import FACTS, OneByOne
@@ -22,14 +23,14 @@ from .test_crew import FACTS, OneByOne
 
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    team_module.PATIENCE_SECONDS = 1.0
+    team_desk.PATIENCE_SECONDS = 1.0
     training = Training()
     training.prepare(cpus=1, gpus=0.0)
     torch.distributed.init_process_group("gloo")
     desk, left = OneByOne(), ""
     desk.offer(json.loads((folder / "jobs.json").read_text()))
     team = Team.of_process_group()
-    mine = team.desk(desk)
+    mine = TeamDesk(desk, team)
     try:
         work(mine, crew="pair", train=mine.training(training.events), facts=FACTS)
     except GroupBroken as error:
