@@ -28,7 +28,9 @@ from .processes import free_port, kill_tree, processes_with, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DESK = "DeskActor"
-RAYS_OWN = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+COORDINATOR = "_AutoscalingCoordinatorActor"
+"""Ray Train's, one for the cluster's whole life, without resources of its own."""
+RAYS_OWN = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent", f"ray::{COORDINATOR}")
 OF_LIBRARIES = re.compile(r"ray|pymp-.*|torchinductor_.*|tmp.*wandb-(artifacts|media)")
 """What Ray, multiprocessing, torch and W&B make in the temporary folder on import; the last when it is killed."""
 
@@ -173,7 +175,7 @@ class Nodes:
 
     def crews(self) -> list[Actor]:
         """Return the actors that train."""
-        return [actor for actor in self.actors() if actor.class_name != DESK]
+        return [actor for actor in self.actors() if actor.class_name not in (DESK, COORDINATOR)]
 
     def desk(self) -> Actor | None:
         """Return the process of the driver's desk, if it has one by now."""
@@ -201,6 +203,7 @@ class Nodes:
     def leftovers(self) -> list[str]:
         """Return what no driver should leave behind when it has ended, a line each; empty where all is well."""
         found = [f"actor {actor.class_name}, process {actor.pid}" for actor in self.actors()]
+        found = [line for line in found if COORDINATOR not in line]
         found += [f"placement group {name}: {state}" for name, state in self.placement_groups().items()]
         found = [line for line in found if not line.endswith(": REMOVED")]
         for process in self.processes():
