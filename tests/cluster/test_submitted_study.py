@@ -36,7 +36,7 @@ STUDY: dict[str, Any] = {
             "outcome": "value_at_budget",
             "batch_sizes": [8, 16],
             "learning_rates": [0.005, 0.01],
-            "budget": {"steps": 600},
+            "budget": {"steps": 400},
             "evaluation": {"points": 3},
         }
     ],

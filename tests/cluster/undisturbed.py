@@ -27,6 +27,7 @@ from study.outcomes import Outcomes
 from study.recorder import Recorder
 from study.resolve import locate_workload, resolve
 from study.team import Team
+from study.team_desk import TeamDesk
 from study.training import Training
 
 
@@ -79,7 +80,7 @@ def main(path: Path, out: Path) -> None:
         work(desk, crew="alone", train=training.events, facts=facts())
     else:
         torch.distributed.init_process_group("gloo")
-        shared = Team.of_process_group().desk(desk)  # only worker 0 comes to its desk
+        shared = TeamDesk(desk, Team.of_process_group())  # only worker 0 comes to its desk
         work(shared, crew="alone", train=shared.training(training.events), facts=facts())
         torch.distributed.destroy_process_group()
     store.compact()
