@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .arguments import StudyArgument
-from .terminal import line
+from .terminal import line, print_file
 
 if TYPE_CHECKING:
     from .job_server import Job, JobServer
@@ -151,7 +150,7 @@ def submit(
         )
         files = study_files(resolved, include=include or [])
         text = cluster_file(kind, resolved, files, path=path, out=place, options=options, any_versions=any_versions)
-        sys.stdout.write(text)  # a file, letter by letter as it was made
+        print_file(text)
         return
     assert address is not None
     again = shlex.join(["batchlaw", "submit", study, "--address", address, *(["--out", out] if out else [])])

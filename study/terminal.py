@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +32,12 @@ def _is_harmless(letter: str) -> bool:
 def line(text: str = "", *, err: bool = False) -> None:
     """Print one line as it is, never wrapped: for paths, and for what a script reads."""
     typer.echo(printable(text), err=err)
+
+
+def print_file(text: str) -> None:
+    """Print the text of a file: into a pipe or a file as it is, on a terminal without what would steer it."""
+    shown = "\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text
+    typer.echo(shown, nl=False)
 
 
 def say(*sentences: str, console: Console | None = None) -> None:
