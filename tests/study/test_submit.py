@@ -177,7 +177,20 @@ def test_the_wrong_token_is_refused(server: JobServerStub, study: Study, monkeyp
     assert "wrong0token" not in result.output
 
 
-@pytest.mark.usefixtures("token")
+@pytest.fixture
+def token_mode() -> Iterator[None]:
+    """A process as of a shell from which a cluster with tokens was started."""
+    from study.cluster import _read_environment_again
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_AUTH_MODE", "token")
+        patched.setenv("RAY_AUTH_TOKEN", SENTINEL)
+        _read_environment_again()
+        yield
+    _read_environment_again()
+
+
+@pytest.mark.usefixtures("token_mode")
 def test_an_open_cluster_gets_neither_code_nor_token_unless_trusted(study: Study) -> None:
     with job_server_stub(token=None) as server:
         path = study.write()

@@ -21,7 +21,7 @@ from .head_node import Head, head_node
 from .studies import Study
 
 SENTINEL = "sentinel-4711"
-DEADLINE_SECONDS = 120.0
+DEADLINE_SECONDS = 400.0
 CELLS = {"batch_sizes": [2, 4], "learning_rates": [0.25, 0.5], "outcome": "value_at_budget"}
 
 
