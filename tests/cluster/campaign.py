@@ -12,6 +12,7 @@ import argparse
 import csv
 import dataclasses
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -124,6 +125,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path, help="where the table is written")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through all that cleans up
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
         outcome = run(options.faults, options.seed, Path(folder))
     rows = table(outcome)
