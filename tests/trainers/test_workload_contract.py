@@ -8,7 +8,7 @@ import torch
 
 from trainers.batching import map_tensors
 from trainers.engine import DeepSpeedEngine
-from trainers.errors import SettingsError
+from trainers.errors import DataError, SettingsError
 from trainers.loop import Measured, Probed, train
 from trainers.workload import Workload
 from trainers.workloads import WORKLOADS, find_workload, load_workload
@@ -251,6 +251,17 @@ def test_a_users_constructor_that_raises_is_one_line(tmp_path, raised, said):
     with pytest.raises(SettingsError) as error:
         load_workload(f"{tmp_path}/mine.py:Regression", {})
     assert str(error.value) == f"workload_settings: Regression can't be built from them: {said}"
+
+
+def test_a_users_constructor_without_its_data_is_no_fault_of_the_settings(tmp_path):
+    lacking = USER_FILE.replace(
+        "        self.settings, self.target",
+        "        from trainers.errors import DataError\n        raise DataError('the archive is gone')\n"
+        "        self.settings, self.target",
+    )
+    (tmp_path / "mine.py").write_text(lacking)
+    with pytest.raises(DataError, match=r"^the archive is gone$"):
+        load_workload(f"{tmp_path}/mine.py:Regression", {})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from ..errors import SettingsError, first_line
+from ..errors import DataError, SettingsError, first_line
 from ..reading import read_settings
 from ..script import Script, ScriptSettings
 from ..workload import Workload
@@ -47,6 +47,7 @@ def load_workload(name: str, settings: Mapping[str, Any]) -> Workload:
 
     Raises:
         SettingsError: unknown name, unreadable file, wrong settings, or a constructor that raises.
+        DataError: the constructor, a user's, says that its data can't be had: elsewhere they perhaps can.
     """
     if name.endswith(".py"):
         return Script(read_settings(ScriptSettings, settings, where="workload_settings"), path=name)
@@ -54,7 +55,7 @@ def load_workload(name: str, settings: Mapping[str, Any]) -> Workload:
     values = read_settings(workload_class.Settings, settings, where="workload_settings")
     try:
         return workload_class(values)  # type: ignore[call-arg]
-    except SettingsError:
+    except (SettingsError, DataError):
         raise
     except Exception as error:  # a user's class may raise anything
         raise SettingsError(
