@@ -216,7 +216,7 @@ class Nodes:
             except psutil.NoSuchProcess:
                 continue
         found += [f"process {each.pid}, {each.name()}" for each in self.strays()]
-        found += [str(path) for path in self.home.iterdir()]
+        found += [str(path) for path in self.home.rglob("*")]
         return found + [str(path) for path in self.temporary.iterdir() if not OF_LIBRARIES.fullmatch(path.name)]
 
     def settle(self) -> None:
