@@ -18,6 +18,7 @@ from .errors import ConfigError, first_line
 from .scratch import scratch_folder
 
 _QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # Tune imports MLflow, which would write to the home folder and call its makers
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table even when silent
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides unused GPUs itself

@@ -30,6 +30,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DESK = "DeskActor"
 COORDINATOR = "_AutoscalingCoordinatorActor"
 """Ray Train's, one for the cluster's whole life, without resources of its own."""
+NOT_INHERITED = ("RAY_", "PYTEST_", "CI", "GITHUB_")
+"""Variables of the tests' own process by which the cluster, or a library that keeps still in tests, would differ."""
 RAYS_OWN = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent", f"ray::{COORDINATOR}")
 OF_LIBRARIES = re.compile(r"ray|pymp-.*|torchinductor_.*|tmp.*wandb-(artifacts|media)")
 """What Ray, multiprocessing, torch and W&B make in the temporary folder on import; the last when it is killed."""
@@ -74,7 +76,7 @@ class Nodes:
         self.home.mkdir()
         self.temporary.mkdir()
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)},
             "BATCHLAW_CACHE": str(cache_folder()),  # data may be read from where they are
             "HOME": str(self.home),
             "OMP_NUM_THREADS": "1",
