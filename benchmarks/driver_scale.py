@@ -244,15 +244,21 @@ def _stock(count: int, limit: float) -> Measured:
                 watch.ended()
 
         ray.init(num_cpus=CONCURRENT, include_dashboard=False, log_to_driver=False)
-        tune.Tuner(
+        found = tune.Tuner(
             tune.with_resources(_Nothing, {"cpu": 1}),
             param_space={"learning_rate": tune.uniform(0, 1)},
             tune_config=tune.TuneConfig(num_samples=count, reuse_actors=True, time_budget_s=limit),
-            run_config=tune.RunConfig(storage_path=os.path.join(folder, "tune"), verbose=0, callbacks=[_Listener()]),
+            run_config=tune.RunConfig(
+                storage_path=os.path.join(folder, "tune"),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+                callbacks=[_Listener()],
+            ),
         ).fit()
-        found = watch.measured()
+        measured = watch.measured()
+        assert not found.num_errors
         ray.shutdown()
-        return found
+        return measured
 
 
 if __name__ == "__main__":

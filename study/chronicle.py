@@ -13,9 +13,11 @@ from typing import Any
 from .config import StudyConfig
 from .locations import Location, locate
 from .logged_trial import LoggedTrial, trial_key
-from .loggers import MLflow, TensorBoard, Tool, WandB, check_installed
+from .loggers import TensorBoard, Tool, check_installed
 from .loggers_config import Loggers
+from .mlflow_logger import MLflow
 from .optuna_mirror import MirroredSweep, OptunaMirror
+from .wandb_logger import WandB
 
 FOLDER = "loggers"
 """Beside the rows."""
