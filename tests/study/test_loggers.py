@@ -15,7 +15,11 @@ from analysis.sources import read_source
 from results import ResultStore
 from study.chronicle import tools_of
 from study.design import Design, PlannedTrial
+from study.locations import Location
+from study.logged_trial import LoggedTrial
+from study.loggers import Shelf
 from study.loggers_config import Loggers
+from study.mlflow_logger import MLflow
 from study.place import ResultsPlace
 from study.scribe_process import serve
 
@@ -89,7 +93,9 @@ def test_a_study_goes_to_mlflow_and_back_with_the_same_optima(folder: Path, monk
     curves = table.curves
     assert curves is not None
     curves = curves.set_index(["run", "name"]).sort_index()
-    for trial in TRIALS[::7]:
+    shown = [trial for trial in TRIALS if row(trial)["status"] == "diverged"]
+    assert shown
+    for trial in [*shown, *TRIALS[::7]]:
         run = by_cell[trial.sweep, trial.spec.batch_size, trial.spec.learning_rate, trial.spec.seed]
         for name in ("loss", "train_loss"):
             known = np.array(stored_curve(trial, name))
@@ -170,3 +176,61 @@ def test_wandb_s_offline_runs_hold_the_history(tmp_path: Path) -> None:
         for name in ("loss", "train_loss"):
             assert [(h["_step"], h[name]) for h in history if name in h] == stored_curve(trial, name)
     assert not list(Path(os.environ["HOME"]).iterdir())
+
+
+def logged(trial: PlannedTrial) -> LoggedTrial:
+    return LoggedTrial.of(row(trial), points(trial))
+
+
+def test_mlflow_counts_finished_runs_of_its_own_study_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow", reason="needs MLflow's client: pip install 'batchlaw[mlflow]'")
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setattr("study.mlflow_logger._PAGE", 1)  # as a large study has more runs than an answer, and
+    monkeypatch.setattr("study.mlflow_logger._BATCH", 2)  # more values than a request
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    place = Location(url=str(tmp_path / "tracked"))
+
+    def tool(study: str) -> MLflow:
+        return MLflow(place, experiment="shared", study=study, folder=tmp_path / "trials")
+
+    bowls = tool("bowls")
+    assert bowls.open() == set()
+    for trial in TRIALS[:3]:
+        bowls.write(logged(trial))
+    other = tool("other")
+    assert other.open() == set()
+    other.write(LoggedTrial(row={**row(TRIALS[3]), "study": "other"}, curve={}))
+
+    client = MlflowClient(tracking_uri=place.url)
+    experiment = client.get_experiment_by_name("shared")
+    assert experiment is not None
+    tags = {"study": "bowls", "trial_id": TRIALS[4].trial_id, "status": "exhausted"}
+    cut_off = client.create_run(experiment.experiment_id, tags=tags)
+
+    assert tool("bowls").open() == {trial.trial_id for trial in TRIALS[:3]}
+    assert tool("other").open() == {TRIALS[3].trial_id}
+    runs = client.search_runs([experiment.experiment_id], filter_string="tags.study = 'bowls'")
+    by_trial = {run.data.tags["trial_id"]: run.info.run_id for run in runs if run.info.run_id != cut_off.info.run_id}
+    for trial in TRIALS[:3]:
+        history = client.get_metric_history(by_trial[trial.trial_id], "train_loss")
+        assert [(value.step, value.value) for value in history] == stored_curve(trial, "train_loss")
+
+
+def test_mlflow_says_what_went_wrong_without_the_password_in_its_address(tmp_path: Path) -> None:
+    place = Location(url="http://user:hunter2@127.0.0.1:1/mlflow", secrets=("hunter2",))
+    tool = MLflow(place, experiment="e", study="s", folder=tmp_path)
+    said = tool.explain(RuntimeError("no answer from http://user:hunter2@127.0.0.1:1/mlflow"))
+    assert "no answer" in said
+    assert "hunter2" not in said
+
+
+def test_a_folder_that_is_already_in_place_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    for content in ("first", "second"):
+        made = shelf.writing / "made"
+        made.mkdir(parents=True)
+        (made / content).touch()
+        shelf.put(made, "sweep/b8-0123456789abcdef")
+    assert [path.name for path in (shelf.folder / "sweep" / "b8-0123456789abcdef").iterdir()] == ["second"]
+    assert shelf.keys() == {"0123456789abcdef"}
