@@ -4,7 +4,7 @@ BIN := .venv/bin
 TRAINS := .venv/.trains
 READY := .venv/.ready
 
-.PHONY: help env study data derived learned test test-slow faults test-gpu lint format bench clean
+.PHONY: help env study data derived learned test test-slow faults test-gpu lint format bench driver-scale clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ format: $(READY)  ## Put the code into form
 
 bench: $(READY)  ## Measure what the README claims about speed, beside the alternative
 	$(BIN)/python -m benchmarks
+
+driver-scale: $(READY)  ## What a trial costs the driver, 100 to 100,000 trials, beside stock Ray Tune (40 minutes); writes the table
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.driver_scale 100 1000 10000 100000
 
 clean:  ## Remove the environment and caches; results stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -6,9 +6,6 @@ import dataclasses
 
 from .lane import PlannedTrial
 
-RETRIES = 2
-"""How often a trial is begun again, without having come further, when its worker is lost (killed, machine gone)."""
-
 
 @dataclasses.dataclass(kw_only=True)
 class OpenTrial:
@@ -19,6 +16,8 @@ class OpenTrial:
     """
 
     trial: PlannedTrial
+    retries: int
+    """How often it is begun again, without having come further, when its worker is lost (killed, machine gone)."""
     attempt: int = 0
     kept: int = 0
     """The step of the furthest checkpoint that was ever told of; 0 for none."""
@@ -40,7 +39,7 @@ class OpenTrial:
             self._losses, self._kept_at_loss = 0, self.kept
         else:
             self._losses += 1
-        if self._losses > RETRIES:
+        if self._losses > self.retries:
             return False
         self.attempt += 1
         return True

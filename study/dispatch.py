@@ -47,6 +47,7 @@ class Dispatch:
         recorder: Recorder,
         job: Callable[[PlannedTrial], Mapping[str, Any]],
         places: int,
+        retries: int,
         checkpoints: CheckpointPlace | None = None,
         fits: Fits | None = None,
         note: Callable[[str], None] = lambda line: None,  # noqa: ARG005
@@ -59,6 +60,7 @@ class Dispatch:
             recorder: takes what ends.
             job: what a crew needs besides the trial's id.
             places: crews that have room at a time.
+            retries: see ``OpenTrial``.
             checkpoints: where crews keep them, if they do.
             fits: what is known of memory.
             note: takes what the user should know, each line once.
@@ -68,6 +70,7 @@ class Dispatch:
         self._recorder = recorder
         self._job = job
         self._places = places
+        self._retries = retries
         self._checkpoints = checkpoints
         self._fits = fits or Fits()
         self._notes = Notes(note)
@@ -101,7 +104,7 @@ class Dispatch:
             trial = self._agenda.next()
             if trial is None:
                 break
-            self._open[trial.trial_id] = OpenTrial(trial=trial)
+            self._open[trial.trial_id] = OpenTrial(trial=trial, retries=self._retries)
             jobs.append(self._job_of(trial.trial_id))
         if jobs:
             self._desk.offer(jobs)
@@ -181,7 +184,8 @@ class Dispatch:
             reason = message["cause"]
             again = known.lose_for_memory(hardware, planned_micro_batch(spec))
         else:
-            reason, again = message["cause"], known.lose()
+            tries = f"{known.retries + 1} attempts in a row came no further (resources.retries: {known.retries})"
+            reason, again = f"{message['cause'].rstrip('.')}; {tries}", known.lose()
         if again:
             self._recorder.lost(known.trial)
             self._desk.offer([self._job_of(known.trial.trial_id)])

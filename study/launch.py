@@ -168,6 +168,7 @@ def _tune(
         recorder=recorder,
         job=job,
         places=room.places,
+        retries=resources.retries,
         checkpoints=checkpoints,
         fits=fits,
         note=_tell_user,

@@ -40,6 +40,8 @@ class Resources(Model):
     max_concurrent: Count | None = None
     checkpoint_seconds: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] | None = 60.0
     """Between two checkpoints of a trial, from which it goes on when its worker is lost; null for none."""
+    retries: Annotated[int, Strict(), Field(ge=0)] = 2
+    """How often a trial is begun again that lost its worker (killed, machine gone) before it came further."""
 
     @field_validator("gpus_per_worker")
     @classmethod

@@ -52,7 +52,7 @@ def test_the_readmes_study_is_the_quick_preset():
 def test_the_readmes_resources_are_what_a_study_may_ask_for():
     asked = Resources.model_validate(yaml.safe_load(block("yaml", "cpus_per_worker"))["resources"])
     assert asked.workers == 2
-    assert asked.model_fields_set == Resources.model_fields.keys() - {"checkpoint_seconds"}
+    assert asked.model_fields_set == Resources.model_fields.keys()
 
 
 def test_the_readmes_workload_has_every_method_it_needs():

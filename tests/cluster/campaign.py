@@ -34,7 +34,7 @@ class Outcome:
     verdict: Verdict
     differing: list[str]
     given_up: int
-    """Trials that were struck three times, stored as failed, and asked for once more by ``--retry-failed``."""
+    """Trials that were struck too often, stored as failed, and asked for once more by ``--retry-failed``."""
     stopped: int
     """Drivers that ended by themselves before their study was done."""
     left_behind: str
@@ -44,7 +44,7 @@ class Outcome:
     @property
     def good(self) -> bool:
         """Whether nothing is wrong."""
-        return self.verdict.good and not self.stopped and not self.left_behind
+        return self.verdict.good and not (self.given_up or self.stopped or self.left_behind)
 
 
 def run(faults: int, seed: int, folder: Path) -> Outcome:

@@ -20,6 +20,8 @@ PAUSE_SECONDS = (2.0, 8.0)
 PATIENCE_SECONDS = 300.0
 MOST_STOPPED = 10
 TRIALS_A_FAULT = 2.5
+RETRIES = 1000
+"""A worker dies every few seconds, so that three losses say nothing about a trial."""
 TINY_BERT = {"hidden_size": 8, "heads": 1, "layers": 1, "sequence_length": 8, "validation_examples": 16}
 
 
@@ -76,7 +78,7 @@ class Striker:
         self._pause = threading.Event()
         self.faults: Counter[str] = Counter()
         self.stopped = 0
-        self._study.write(*sweeps(seeds))
+        self._study.write(*sweeps(seeds), resources={"retries": RETRIES})
         self._driver = study.start(nodes)
 
     def strike(self, kind: str) -> str:
@@ -164,7 +166,7 @@ class Striker:
             return
         if code == 0:
             self._seeds += 1
-            self._study.write(*sweeps(self._seeds))
+            self._study.write(*sweeps(self._seeds), resources={"retries": RETRIES})
         else:
             self.stopped += 1
             assert self.stopped <= MOST_STOPPED, f"drivers end by themselves; they said:\n{self._study.said()}"

@@ -72,7 +72,7 @@ def main(path: Path, out: Path) -> None:
     )
     desk = OwnDesk()
     agenda = Agenda(Design(study.config), outcomes)
-    desk.dispatch = Dispatch(agenda=agenda, desk=desk, recorder=recorder, job=job, places=1)
+    desk.dispatch = Dispatch(agenda=agenda, desk=desk, recorder=recorder, job=job, places=1, retries=0)
     desk.dispatch.hand_out()
     training = Training()
     training.prepare(cpus=1, gpus=0)

@@ -11,7 +11,6 @@ import pytest
 
 from results import ResultStore
 from study.agenda import Agenda
-from study.attempts import RETRIES
 from study.checkpoint_place import CheckpointPlace
 from study.design import Design
 from study.desk import Desk
@@ -26,6 +25,8 @@ from study.resolve import BatchArithmetic
 
 from .studies import design
 
+RETRIES = 2
+GIVEN_UP = "WorkerLost: killed; 3 attempts in a row came no further (resources.retries: 2)"
 FACTS = {"where": "here", "version": "0", "code": "", "hardware": "abacus"}
 CROWDED = "WorkerLost: 1 worker(s) were killed due to the node running low on memory."
 FINISHED = {"status": "exhausted", "message": "", "steps": 10, "examples": 40, "value": 0.09, "train_seconds": 2.0}
@@ -63,6 +64,7 @@ class Office:
             recorder=self.recorder,
             job=lambda trial: {"spec": trial.trial_id},
             places=places,
+            retries=RETRIES,
             checkpoints=self.checkpoints,
             fits=Fits(self.store),
             note=self.notes.append,
@@ -123,7 +125,7 @@ def test_a_lost_trial_is_begun_again_and_after_some_losses_has_failed(tmp_path: 
         office.listen()
         assert office.progress.snapshot().running == 0
     (row,) = office.store.trials().to_dict("records")
-    assert (row["trial_id"], row["status"], row["message"]) == (first, "failed", "WorkerLost: killed")
+    assert (row["trial_id"], row["status"], row["message"]) == (first, "failed", GIVEN_UP)
     job = office.take("another")
     assert job is not None
     assert job["trial_id"] == office.study.trials({})[1].trial_id
@@ -151,7 +153,7 @@ def test_a_trial_that_comes_further_is_begun_again_as_often_as_it_is_lost(tmp_pa
         office.dispatch.crew_ended(f"crew-{attempt}", "WorkerLost: killed")
         office.listen()
     (row,) = office.store.trials().to_dict("records")
-    assert (row["trial_id"], row["status"], row["message"]) == (first, "failed", "WorkerLost: killed")
+    assert (row["trial_id"], row["status"], row["message"]) == (first, "failed", GIVEN_UP)
 
 
 def test_a_trial_that_does_not_fit_comes_back_smaller_and_those_of_its_shape_begin_so(tmp_path: Path) -> None:
