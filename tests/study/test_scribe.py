@@ -62,6 +62,14 @@ def test_a_process_that_dies_costs_nothing_but_the_telling(tmp_path: Path) -> No
     assert said == ["loggers: stopped before all was written; the same command writes the rest"]
 
 
+def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.scribe.END_SECONDS", 0.1)
+    with open_scribe(STUDY, ResultsPlace.of(tmp_path), say=print) as scribe:
+        assert scribe is not None
+        os.kill(scribe._process.pid, signal.SIGSTOP)
+    assert scribe._process.poll() == -signal.SIGKILL
+
+
 def test_no_tool_no_process(tmp_path: Path) -> None:
     with open_scribe(config(), ResultsPlace.of(tmp_path), say=print) as scribe:
         assert scribe is None
