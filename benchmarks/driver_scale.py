@@ -80,7 +80,9 @@ def main() -> None:
     table = pd.DataFrame([dataclasses.asdict(row) for row in rows]).round(2)
     print(table.to_string(index=False))
     if __name__ == "__main__":
-        table.to_csv(TABLE, index=False)
+        if TABLE.exists():  # what was measured apart from these stays
+            table = pd.concat([pd.read_csv(TABLE), table]).drop_duplicates(["path", "asked"], keep="last")
+        table.sort_values(["path", "asked"]).to_csv(TABLE, index=False)
 
 
 def _apart(run: Any, count: int, limit: float) -> Measured:
@@ -220,6 +222,7 @@ def _idle_worker() -> Any:
 def _stock(count: int, limit: float) -> Measured:
     watch = _Watch("stock", count)
     with _private_ray() as folder:
+        os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables even when silent
         import ray
         from ray import tune
 

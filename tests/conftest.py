@@ -1,5 +1,8 @@
 """How the suite is shared over processes (``make test``): a file stays whole, and one Ray cluster runs at a time."""
 
+from pathlib import PurePosixPath
+from typing import Any
+
 import pytest
 
 NEED_RAY = {
@@ -23,6 +26,19 @@ NEED_RAY = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        group = "ray" if item.path.name in NEED_RAY else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path.name not in NEED_RAY)  # the longest share begins first
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Shares(LoadScopeScheduling):
+        """In the place of ``--dist loadgroup``, which pytest 9.2 leaves without groups (pytest-xdist#1386)."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if PurePosixPath(file).name in NEED_RAY else file
+
+    config.option.loadscopereorder = False  # by number of tests: a share of a few long ones would come last
+    return Shares(config, log)

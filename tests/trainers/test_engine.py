@@ -134,33 +134,37 @@ def test_more_workers_than_processes_is_refused():
 WORKER = """
 import json, sys
 from trainers.loop import Measured, train
+from trainers.process import forget_past_runs
 from trainers.settings import TrainSettings
 from trainers.workloads import load_workload
 import torch
 torch.set_num_threads(1)
-job = json.loads(sys.argv[1])
-events = train(load_workload(job["workload"], job["workload_settings"]), TrainSettings.from_dict(job["trial"]))
-values = [list(e.values.values()) for e in events if isinstance(e, Measured)]
-if torch.distributed.get_rank() == 0:
-    print("LOSSES", json.dumps(values))
+for job in json.loads(sys.argv[1]):
+    events = train(load_workload(job["workload"], job["workload_settings"]), TrainSettings.from_dict(job["trial"]))
+    values = [list(e.values.values()) for e in events if isinstance(e, Measured)]
+    forget_past_runs()
+    if torch.distributed.get_rank() == 0:
+        print("LOSSES", json.dumps(values))
 torch.distributed.destroy_process_group()
 """
+TWELVE = {"batch_size": 12, "optimizer": "adamw", "learning_rate": 0.003, "budget": {"steps": 6}}
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_two_workers_take_the_same_steps_as_one(zero_stage):
-    changes = {"batch_size": 12, "optimizer": "adamw", "learning_rate": 0.003, "budget": {"steps": 6}}
-    one = losses(workload_named("bert-mlm"), run_settings(**changes), BareEngine)
-    engine = {"workers": 2, "zero_stage": zero_stage, "micro_batch_size": 3}
-    trial = run_settings(**changes, engine=engine).model_dump(mode="json")
-    job = json.dumps({"workload": "bert-mlm", "workload_settings": TINY_BERT, "trial": trial})
+@pytest.fixture(scope="module")
+def two_workers():
+    """Losses of two workers by ZeRO stage; one start of two processes for all."""
+    jobs = []
+    for zero_stage in range(4):
+        engine = {"workers": 2, "zero_stage": zero_stage, "micro_batch_size": 3}
+        trial = run_settings(**TWELVE, engine=engine).model_dump(mode="json")
+        jobs.append({"workload": "bert-mlm", "workload_settings": TINY_BERT, "trial": trial})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, job],
+            [sys.executable, "-c", WORKER, json.dumps(jobs)],
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
@@ -169,8 +173,13 @@ def test_two_workers_take_the_same_steps_as_one(zero_stage):
         )
         for rank in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [process.communicate(timeout=300) for process in processes]
     assert [p.returncode for p in processes] == [0, 0], outputs[0][1][-2000:]
-    line = next(line for line in outputs[0][0].splitlines() if line.startswith("LOSSES "))
-    two = json.loads(line.removeprefix("LOSSES "))
-    assert two == [pytest.approx(list(values), rel=1e-5, abs=1e-5) for values in one]
+    lines = [line for line in outputs[0][0].splitlines() if line.startswith("LOSSES ")]
+    return [json.loads(line.removeprefix("LOSSES ")) for line in lines]
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_two_workers_take_the_same_steps_as_one(zero_stage, two_workers):
+    one = losses(workload_named("bert-mlm"), run_settings(**TWELVE), BareEngine)
+    assert two_workers[zero_stage] == [pytest.approx(list(values), rel=1e-5, abs=1e-5) for values in one]
