@@ -55,8 +55,11 @@ class Measured:
     seconds: float
     """From the first trial's begin to the last one's end: the cluster's start is left out."""
     first_tenth_ms: float
-    """Milliseconds a trial."""
+    """Milliseconds a trial; the processor's share of it below says more on a machine with other work."""
     last_tenth_ms: float
+    driver_cpu_first_tenth_ms: float
+    """Processor time of the driver, all threads, in milliseconds a trial."""
+    driver_cpu_last_tenth_ms: float
     driver_first_mib: float
     driver_mib: float
     others_first_mib: float
@@ -92,12 +95,22 @@ def _apart(run: Any, count: int, limit: float) -> Measured:
         return pool.submit(run, count, limit).result()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Mark:
+    trials: int
+    seconds: float
+    cpu_seconds: float
+    own: float
+    others: float
+    """Memory of this process, and of those that it started, in MiB."""
+
+
 class _Watch:
     """Notes times and memory as trials end."""
 
     def __init__(self, path: str, asked: int) -> None:
         self._path, self._asked = path, asked
-        self._marks: list[tuple[int, float, float, float]] = []  # trials, time, own memory, that of the others
+        self._marks: list[_Mark] = []
         self.trials = 0
 
     def begun(self) -> None:
@@ -118,24 +131,35 @@ class _Watch:
                     others += child.memory_info().rss
             except psutil.Error:
                 continue
-        self._marks.append((self.trials, time.perf_counter(), psutil.Process().memory_info().rss, others))
+        self._marks.append(
+            _Mark(
+                trials=self.trials,
+                seconds=time.perf_counter(),
+                cpu_seconds=time.process_time(),
+                own=psutil.Process().memory_info().rss / MIB,
+                others=others / MIB,
+            )
+        )
 
     def measured(self) -> Measured:
-        if self._marks[-1][0] != self.trials:
+        if self._marks[-1].trials != self.trials:
             self._mark()
-        begin, first, end = self._marks[0], self._marks[1], self._marks[-1]
-        before = next(mark for mark in reversed(self._marks) if mark[0] < end[0])
+        begin, end = self._marks[0], self._marks[-1]
+        first = next(mark for mark in self._marks if mark.trials >= end.trials / 10)
+        last = next(mark for mark in reversed(self._marks) if mark.trials <= 0.9 * end.trials)
         return Measured(
             path=self._path,
             asked=self._asked,
-            trials=end[0],
-            seconds=end[1] - begin[1],
-            first_tenth_ms=1e3 * (first[1] - begin[1]) / first[0],
-            last_tenth_ms=1e3 * (end[1] - before[1]) / (end[0] - before[0]),
-            driver_first_mib=first[2] / MIB,
-            driver_mib=end[2] / MIB,
-            others_first_mib=first[3] / MIB,
-            others_mib=end[3] / MIB,
+            trials=end.trials,
+            seconds=end.seconds - begin.seconds,
+            first_tenth_ms=1e3 * (first.seconds - begin.seconds) / first.trials,
+            last_tenth_ms=1e3 * (end.seconds - last.seconds) / (end.trials - last.trials),
+            driver_cpu_first_tenth_ms=1e3 * (first.cpu_seconds - begin.cpu_seconds) / first.trials,
+            driver_cpu_last_tenth_ms=1e3 * (end.cpu_seconds - last.cpu_seconds) / (end.trials - last.trials),
+            driver_first_mib=first.own,
+            driver_mib=end.own,
+            others_first_mib=first.others,
+            others_mib=end.others,
         )
 
 
