@@ -18,7 +18,6 @@ from .errors import ConfigError, first_line
 from .scratch import scratch_folder
 
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # Tune imports MLflow, which would write to the home folder and call its makers
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table even when silent
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides unused GPUs itself
@@ -78,6 +77,16 @@ def hush_raylet() -> None:
     from ray._private import worker
 
     worker.print_to_stdstream = lambda *_, **__: None
+
+
+def spare_trackers() -> None:
+    """Keep Tune from importing MLflow and W&B wherever they are installed, to count callbacks for usage statistics.
+
+    That takes seconds, and MLflow would write to the home folder and call its makers.
+    """
+    from ray.air._internal import usage
+
+    usage.tag_callbacks = lambda *_, **__: False
 
 
 def _start(resources: Resources, scratch: Path) -> None:

@@ -16,7 +16,7 @@ from results.schema import canonical_json
 from .agenda import Agenda
 from .capacity import worker_bundle
 from .checkpoint_place import CheckpointPlace
-from .cluster import cluster, nodes
+from .cluster import cluster, nodes, spare_trackers
 from .design import Design
 from .dispatch import Dispatch
 from .fits import Fits
@@ -198,6 +198,7 @@ def _tune(
             ended=lambda: bool(received),
             placement_groups=placement_groups,
         )
+        spare_trackers()
         tuner = tune.Tuner(
             tune.with_resources(worker or (GroupCrew if grouped else Worker), request),
             tune_config=tune.TuneConfig(

@@ -11,7 +11,7 @@ import pytest
 
 from results import TRIAL_COLUMNS, ResultStore, TrialSpec
 from results.schema import validate_trial
-from study.cluster import hush_raylet
+from study.cluster import hush_raylet, spare_trackers
 from study.outcomes import Outcomes
 from study.progress import Progress
 from study.recorder import Recorder
@@ -147,3 +147,13 @@ def test_what_ray_prints_of_a_worker_that_died_is_dropped(
     worker.print_to_stdstream(message, ignore_prefix=False)
     assert capsys.readouterr().out == ""
     assert "print_to_stdstream" in worker.listen_error_messages.__code__.co_names  # what is replaced is what is called
+
+
+def test_tune_imports_no_tracker_to_count_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.air._internal import usage
+    from ray.tune import tune
+
+    monkeypatch.setattr(usage, "tag_callbacks", usage.tag_callbacks)  # put back afterwards
+    spare_trackers()
+    assert tune.air_usage.tag_callbacks([object()]) is False
+    assert "tag_callbacks" in tune.run.__code__.co_names  # what is replaced is what is called
