@@ -11,15 +11,17 @@ help:  ## List the targets
 
 env: $(READY)  ## Virtual environment with everything, at the pinned versions
 
-# --no-compile saves most of a minute: most of what is installed is never imported. What every worker imports is compiled
-# here, once; where PYTHONDONTWRITEBYTECODE is set, each process would otherwise do it again (15 s).
+# --no-compile saves most of a minute: most of what is installed is never imported. What is imported is compiled once, and
+# not by each of a study's ten processes, as it would be where PYTHONDONTWRITEBYTECODE is set; and what every worker
+# imports before there are several at a time.
+unexport PYTHONDONTWRITEBYTECODE
 WORKER_IMPORTS := import deepspeed, kornia, plotly.graph_objects, ray.tune, scipy.optimize; from transformers import RoFormerForMaskedLM
 
 $(TRAINS): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[train]'
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c '$(WORKER_IMPORTS)' >/dev/null 2>&1 || true
+	@$(BIN)/python -c '$(WORKER_IMPORTS)' >/dev/null 2>&1 || true
 	@touch $@
 
 # A study needs nothing of what developers do: the second half of the packages waits until a test or a check is run.

@@ -36,7 +36,7 @@ STUDY: dict[str, Any] = {
             "outcome": "value_at_budget",
             "batch_sizes": [8, 16],
             "learning_rates": [0.005, 0.01],
-            "budget": {"steps": 400},
+            "budget": {"steps": 250},
             "evaluation": {"points": 3},
         }
     ],

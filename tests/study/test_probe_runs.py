@@ -128,7 +128,7 @@ QUADRATIC: dict[str, Any] = {
 
 def test_a_study_with_probes_is_run_compared_and_shown(study: Study) -> None:
     out = study.folder / "out"
-    path = study.write(**QUADRATIC)
+    path = study.write(resources={"max_concurrent": 1}, **QUADRATIC)
     answer = CliRunner().invoke(app, ["run", str(path), "--out", str(out), "--quiet"])
     assert answer.exit_code == 0, answer.output
     tables = ResultStore(out).read()

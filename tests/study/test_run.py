@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -39,7 +40,8 @@ def steps_of_the_bowl(rate: float) -> float:
 
 def test_a_study_runs_once_and_an_extended_grid_runs_what_is_new(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     out = study.folder / "out"
-    sweep = {
+    sweep: dict[str, Any] = {
+        "resources": {"max_concurrent": 1},
         "workload_settings": {"explode_at": 8},
         "batch_sizes": [2, 8],
         "learning_rates": [0.25, 4.0],
