@@ -71,6 +71,35 @@ def test_the_readme_quotes_the_stored_campaign():
     assert f"{named['studies'].sum():,} simulated studies" in README
 
 
+def test_the_readme_quotes_the_stored_faults():
+    faults = pd.read_csv(REFERENCE.parent / "faults.csv").set_index("kind")
+    struck, total = faults["faults"].drop("all"), faults.loc["all"]
+    assert total["faults"] == struck.sum() == 100
+    assert total["tables_equal"] == True  # noqa: E712 – a cell of a column that is mostly empty
+    spoilt = ["lost", "foreign", "twice", "torn", "stray", "given_up", "drivers_stopped", "left_behind"]
+    assert not total[spoilt].any()
+    for kind, word in {"worker": "workers", "driver": "drivers", "desk": "desks", "node": "nodes"}.items():
+        assert f"{struck[kind]} {word}" in README
+    assert f"{struck['raylet']} raylets" in README
+    assert f"{struck['node and driver']} nodes with their driver" in " ".join(README.split())
+    assert f"Of {total['trials']:.0f} trials none" in README
+
+
+def test_the_readme_quotes_the_stored_cost_of_a_driver():
+    measured = pd.read_csv(REFERENCE.parent / "driver_scale.csv").set_index(["path", "asked"])
+    ours, stock = measured.loc["platform"], measured.loc["stock"]
+    assert list(ours.index) == [100, 1000, 10_000, 100_000]
+    assert (ours["trials"] == ours.index).all()
+    text = " ".join(README.split())
+    most = ours["driver_cpu_last_tenth_ms"]
+    assert f"{most.min():.1f} to {most.max():.1f} ms of its processor time" in text
+    assert f"{ours['driver_mib'].iloc[0]:.0f} MiB after 100 trials and {ours['driver_mib'].iloc[-1]:.0f} MiB" in text
+    last = stock.loc[10_000]
+    assert f"{stock.loc[100, 'driver_cpu_last_tenth_ms']:.0f} ms at first" in text
+    assert f"{last['driver_cpu_last_tenth_ms']:.0f} ms after {last['trials']:,.0f} trials" in text
+    assert f"{last['driver_mib']:.0f} MiB by then" in text
+
+
 DERIVED = REFERENCE.parent / "derived"
 NAMES = {
     "masked LM, AdamW": "bert-mlm-adamw",
