@@ -29,7 +29,8 @@ def url() -> str:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    found = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def test_commands_answer_from_a_url_as_from_a_folder(
