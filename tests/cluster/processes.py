@@ -73,4 +73,4 @@ def wait_for(ready: Callable[[], bool], *, what: str | Callable[[], str], second
     while not ready():
         if time.monotonic() > until:
             raise AssertionError(what if isinstance(what, str) else what())
-        pause.wait(0.1)
+        pause.wait(0.25)

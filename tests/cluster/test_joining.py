@@ -55,6 +55,7 @@ class Joining:
         (self._places / "go").touch()
 
 
+@pytest.mark.slow
 def test_trials_go_where_what_they_need_is_and_follow_nodes_that_join_and_leave(tmp_path: Path) -> None:
     places = {"PLACES": str(tmp_path / "places")}
 

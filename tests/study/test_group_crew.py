@@ -132,6 +132,7 @@ def check_curves(out: Path) -> None:
         assert found == pytest.approx(values, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_one_group_trains_trial_after_trial_to_the_losses_of_one_worker(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

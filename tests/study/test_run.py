@@ -111,7 +111,8 @@ def test_a_study_runs_once_and_an_extended_grid_runs_what_is_new(study: Study, m
     assert not list(Path(os.environ["HOME"]).iterdir())
 
 
-def test_a_killed_study_goes_on_where_it_stopped(study: Study) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_a_struck_study_goes_on_where_it_stopped(study: Study, number: signal.Signals) -> None:
     psutil = pytest.importorskip("psutil")
     out, pipe = study.folder / "out", study.folder / "pipe"
     os.mkfifo(pipe)
@@ -126,38 +127,29 @@ def test_a_killed_study_goes_on_where_it_stopped(study: Study) -> None:
     command = [sys.executable, "-c", "from study.cli import main; main()", "run", str(path), "--out", str(out)]
     command += ["--quiet", "--no-report"]
 
-    def strike(number: signal.Signals) -> tuple[int, list[int]]:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        driver = subprocess.Popen(command, cwd=study.folder, env=environment, stdout=subprocess.DEVNULL)
-        with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as reader:
-            assert select.select([reader], [], [], 300)[0], f"no trial of the last seed began; driver: {driver.poll()}"
-            assert reader.readline() == "begun\n"
-            children = psutil.Process(driver.pid).children(recursive=True)
-            if number == signal.SIGKILL:  # Ray's own two agents notice the driver's sudden death a minute later
-                children = [child for child in children if "Agent" not in "".join(child.cmdline())]
-            driver.send_signal(number)
-            code = driver.wait(timeout=120)
-        _, alive = psutil.wait_procs(children, timeout=60)
-        return code, [process.pid for process in alive]
-
-    code, alive = strike(signal.SIGKILL)
-    assert (code, alive) == (-signal.SIGKILL, [])
-    after_kill = set(trials(out)["trial_id"])
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    driver = subprocess.Popen(command, cwd=study.folder, env=environment, stdout=subprocess.DEVNULL)
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+        assert select.select([reader], [], [], 300)[0], f"no trial of the last seed began; driver: {driver.poll()}"
+        assert reader.readline() == "begun\n"
+        children = psutil.Process(driver.pid).children(recursive=True)
+        if number == signal.SIGKILL:  # Ray's own two agents notice the driver's sudden death a minute later
+            children = [child for child in children if "Agent" not in "".join(child.cmdline())]
+        driver.send_signal(number)
+        assert driver.wait(timeout=120) == {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[number]
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+    before = set(trials(out)["trial_id"])
     # Seed 0 of the three rates, then seed 1 of the first of them; the trial that was struck had perhaps just ended.
     order = sorted(zip(trials(out)["seed"], trials(out)["learning_rate"], strict=True))
     assert order in ([(0, 0.125), (0, 0.25), (0, 0.5), (1, 0.125)][:n] + [(2, 0.125)] * (n > 4) for n in (4, 5))
-
-    code, alive = strike(signal.SIGINT)
-    assert (code, alive) == (130, [])
-    after_interrupt = set(trials(out)["trial_id"])
-    assert after_kill <= after_interrupt
 
     pipe.unlink()
     pipe.touch()  # nobody waits any more
     done = run(path, out)
     assert done.exit_code == 0, done.output
     rows = trials(out)
-    assert after_interrupt < set(rows["trial_id"])
+    assert before < set(rows["trial_id"])
     assert len(rows) == rows["trial_id"].nunique() == 9
     specs = {(s["learning_rate"], s["seed"]) for s in map(json.loads, rows["spec"])}
     assert specs == {(rate, seed) for rate in (0.125, 0.25, 0.5) for seed in (0, 1, 2)}

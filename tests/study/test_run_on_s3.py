@@ -20,6 +20,7 @@ __all__ = ["s3", "s3_server"]
 STUDY = """
 name: small
 storage_path: {place}
+resources: {{max_concurrent: 1}}
 defaults: {{workload: quadratic, optimizer: sgd, outcome: steps_to_target, budget: {{steps: 400}}}}
 sweeps:
   - {{name: plain, batch_sizes: [8, 16], learning_rates: [0.05, 0.1]}}

@@ -156,6 +156,7 @@ def test_the_transformers_trainer_on_two_workers_equals_one(two_workers):
         assert values[2:5] == [2, 0, BATCH]
 
 
+@pytest.mark.slow
 def test_four_workers_equal_one():
     check(run_workers(4, {"averaged by the loop": {"kind": "manual"}})["averaged by the loop"])
 
