@@ -43,7 +43,7 @@ learned: $(TRAINS)  ## What every workload learns at its preset's middle cell, b
 	$(BIN)/python -m benchmarks.learned
 
 test: $(READY)  ## The whole default test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 test-slow: $(READY)  ## Campaigns of many minutes
 	$(BIN)/python -m pytest -m slow

@@ -91,8 +91,7 @@ def test_a_transformer_with_dropout_trains_as_without_probes(optimizer, settings
     assert_unchanged(workload, SHORT | {"optimizer": optimizer, "optimizer_settings": settings, "engine": engine})
 
 
-@pytest.mark.parametrize("micro_batch_size", [None, 4])
-@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+@pytest.mark.parametrize(("optimizer", "micro_batch_size"), [("momentum", None), ("adamw", 4)])
 def test_siamese_networks_with_batchnorm_train_as_without_probes(optimizer, micro_batch_size):
     workload = load_workload("simsiam", TINY_SIMSIAM)
     changes = SHORT | {"batch_size": 16, "optimizer": optimizer, "engine": {"micro_batch_size": micro_batch_size}}
